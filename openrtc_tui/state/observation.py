@@ -1,0 +1,77 @@
+"""What can be observed of a fleet: one frozen type per kind, all through one queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot
+
+FailureKind = Literal["refused", "broken", "timeout", "status", "garbage", "name", "tls"]
+"""How contact failed: *refused*: nobody listens; *broken*: an open connection ended without ``bye``; *timeout*:
+no answer in time; *status*: an HTTP error; *garbage*: not a snapshot; *name*: DNS; *tls*: certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A worker to watch. ``key`` is the row's name: the fleet file's, else ``host:port``; it identifies the row."""
+
+    key: str
+    url: str
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsSeen:
+    """The fleet file, or a discovery, names exactly these workers from now on."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSeen:
+    """A worker answered. ``raw`` is the body as received; ``via`` tells how it came; ``bye`` marks the last one."""
+
+    key: str
+    snapshot: RuntimeSnapshot
+    raw: bytes
+    via: Literal["events", "poll"] = "events"
+    bye: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSeen:
+    """The event stream of a worker is alive and nothing changed."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSeen:
+    """A worker's audit event, as its flat JSON object, already made printable."""
+
+    key: str
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ContactFailed:
+    """A worker could not be reached or did not make sense. ``detail`` is one printable line."""
+
+    key: str
+    kind: FailureKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSeen:
+    """Something the operator did, or the dashboard itself has to say; goes to the event lines."""
+
+    text: str
+    detail: str = ""
+    severity: Literal["info", "good", "warning", "bad"] = "info"
+    key: str | None = None
+
+
+Observation: TypeAlias = TargetsSeen | SnapshotSeen | HeartbeatSeen | AuditSeen | ContactFailed | NoticeSeen

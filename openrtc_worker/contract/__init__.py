@@ -1,0 +1,1 @@
+"""What worker and dashboard agree on: wire types, signed tokens, audit events. Light to import on both sides."""

@@ -1,0 +1,1 @@
+"""The HTTP endpoint of a worker: snapshot, events, metrics, and the requests that act."""

@@ -1,0 +1,64 @@
+"""What the control endpoint needs of the worker that it speaks for; ``DeployServer`` is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from openrtc_worker.contract.audit import AuditLog
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot, SessionInfo
+
+Effect = Literal["started", "already"]
+
+
+class ConflictError(Exception):
+    """The worker cannot do what was asked in its present state; the message is for the operator (HTTP 409)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Where a request came from: ``source`` is ``http``, ``signal`` or ``api``, ``actor`` an operator or ``system``."""
+
+    source: str
+    actor: str = "system"
+    reason: str | None = None
+    op_id: str | None = None
+    plan_id: str | None = None
+    kid: str | None = None
+
+
+class ControlTarget(Protocol):
+    """One boot of a worker. Every method is called on the worker's event loop and returns at once."""
+
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def boot_id(self) -> str: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def ready(self) -> bool:
+        """Whether the worker is registered with LiveKit (cordoned and draining too)."""
+        ...
+
+    def runtime_snapshot(self) -> RuntimeSnapshot: ...
+    def sessions(self) -> Sequence[SessionInfo]: ...
+
+    def begin_drain(self, *, by: Requester, timeout: float | None = None) -> Effect:
+        """Start the drain, or shorten the deadline of the one that runs. ``timeout`` in seconds, at least 1."""
+        ...
+
+    def cordon(self, *, by: Requester) -> Effect:
+        """Stop accepting, reversibly. Raises :class:`ConflictError` when draining or drained."""
+        ...
+
+    def uncordon(self, *, by: Requester) -> Effect:
+        """Accept again. Raises :class:`ConflictError` when draining or drained."""
+        ...
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call *callback* on the loop after every change of state; the returned function ends that."""
+        ...
