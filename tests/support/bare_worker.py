@@ -2,7 +2,7 @@
 
 Nothing of OpenRTC is in it: it is ``AgentServer`` as users have it, in thread isolation so that it starts fast.
 What it does with an offer stands in the job's metadata (JSON): ``refuse`` and ``terminate`` are lists of worker
-tags, ``answer_after`` is a delay in seconds before it accepts, ``length`` ends the call after so many seconds.
+tags, ``answer_after`` is a delay in seconds before any answer, ``length`` ends the call after so many seconds.
 
 It writes what happens as JSON lines on stdout (``event`` is ``registered``, ``offered``, ``started``,
 ``offer_lost`` or ``sent``: a protocol message that went out) and reads commands from stdin: ``load X`` and
@@ -22,6 +22,10 @@ import threading
 
 from google.protobuf.json_format import MessageToDict
 from livekit.agents import AgentServer, AssignmentTimeoutError, JobContext, JobExecutorType, JobRequest
+from livekit.agents import worker as livekit_worker
+
+# how long it waits for an assignment that does not come: 7.5 s in livekit-agents, shortened for quick tests
+livekit_worker.ASSIGNMENT_TIMEOUT = 3.0
 
 
 def say(event: str, **facts: object) -> None:
@@ -65,12 +69,12 @@ async def main(tag: str, agent_name: str, load: float) -> None:
     async def on_request(request: JobRequest) -> None:
         say("offered", job=request.id, room=request.room.name)
         wish = wishes(request.job.metadata)
+        await asyncio.sleep(wish.get("answer_after", 0))
         if tag in wish.get("terminate", ()):
             await request.reject(terminate=True)
         elif tag in wish.get("refuse", ()):
             await request.reject(terminate=False)
         else:
-            await asyncio.sleep(wish.get("answer_after", 0))
             try:
                 await request.accept(identity=f"agent-{tag}", attributes={"tag": tag})
             except AssignmentTimeoutError:
@@ -79,7 +83,7 @@ async def main(tag: str, agent_name: str, load: float) -> None:
                 say("started", job=request.id, room=request.room.name)
 
     server.rtc_session(live, agent_name=agent_name, on_request=on_request)
-    server.on("worker_registered", lambda worker_id, info: say("registered", worker_id=worker_id))
+    server.on("worker_registered", lambda worker_id, _info: say("registered", worker_id=worker_id))
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
