@@ -1,0 +1,368 @@
+"""YAML read against shapes: every value keeps its line, every problem is told at once, and a JSON Schema falls out.
+
+PyYAML's own loading takes the last of duplicate keys, turns ``1.10`` into 1.1 and forgets lines. So nothing is
+loaded here: the node tree of the safe loader is walked, and only scalars of the expected kind become values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+import yaml
+
+from openrtc_tui.durations import DURATION_PATTERN, format_duration, parse_duration
+from openrtc_worker.contract.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+MAX_DEPTH: Final = 16
+"""Nesting that a document may have. libyaml's composer ends the process on deep nesting, so it is checked first."""
+
+_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast, where it exists
+_TAG: Final = "tag:yaml.org,2002:"
+_TRUE: Final = frozenset({"yes", "true", "on"})
+_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with a file. ``line`` counts from 1."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file that the document names; ``secret`` tells which rule its permissions are held to."""
+
+    where: str
+    line: int
+    path: Path
+    secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamedVariable:
+    """An environment variable that the document names."""
+
+    where: str
+    line: int
+    name: str
+
+
+@dataclass
+class Reading:
+    """One pass over one document: where it stands, and what was found on the way."""
+
+    path: str
+    directory: Path
+    problems: list[Problem] = field(default_factory=list)
+    files: list[NamedFile] = field(default_factory=list)
+    variables: list[NamedVariable] = field(default_factory=list)
+
+    def problem(self, line: int, message: str) -> None:
+        self.problems.append(Problem(self.path, line, message))
+
+    def mismatch(self, node: yaml.Node, where: str, expected: str) -> None:
+        self.problem(line_of(node), f"{where}: expected {expected}, got {_describe(node)}")
+
+
+class Shape(Protocol[T_co]):
+    """What a value must look like. ``read`` answers None after it told a problem."""
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> T_co | None: ...
+
+    def schema(self) -> dict[str, Any]: ...
+
+
+def line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def compose(text: str, reading: Reading) -> yaml.Node | None:
+    """The root node of *text*; None when there is none, or after a problem was told."""
+    unprintable = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if unprintable:
+        line = text.count("\n", 0, unprintable.start()) + 1
+        reading.problem(line, f"the character {unprintable[0]!a} has no place in YAML")
+        return None
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                reading.problem(line, f"nested more than {MAX_DEPTH} deep")
+                return None
+        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        reading.problem(mark.line + 1 if mark else 1, f"not valid YAML: {printable(what)}")
+        return None
+    return root
+
+
+def _describe(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    text = printable(str(node.value), 40)
+    kinds = {
+        "null": "nothing",
+        "int": f"the number {text}",
+        "float": f"the number {text}",
+        "bool": f"the truth value {text}",
+        "timestamp": f"the date {text}",
+        "str": f'"{text}"',
+    }
+    return kinds.get(node.tag.removeprefix(_TAG), f"a value of the tag {printable(node.tag, 40)}")
+
+
+def _is_scalar(node: yaml.Node, *kinds: str) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag.removeprefix(_TAG) in kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string on one line. ``valid`` answers what is wrong with it, or None."""
+
+    expected: str
+    pattern: str = r".{1,256}"
+    valid: Callable[[str], str | None] | None = None
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> str | None:
+        if _is_scalar(node, "int", "float", "bool", "timestamp"):
+            value = str(node.value)
+            hint = f'; put it in quotes: "{printable(value, 40)}"' if re.fullmatch(self.pattern, value) else ""
+            got = _describe(node)
+            reading.problem(line_of(node), f"{where}: expected {self.expected}, but YAML reads {got}{hint}")
+            return None
+        if not _is_scalar(node, "str"):
+            reading.mismatch(node, where, self.expected)
+            return None
+        text: str = node.value
+        if not re.fullmatch(self.pattern, text) or printable(text) != text:
+            reading.mismatch(node, where, self.expected)
+            return None
+        wrong = self.valid(text) if self.valid else None
+        if wrong:
+            reading.problem(line_of(node), f"{where}: {wrong}; expected {self.expected}")
+            return None
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{self.pattern}$", "description": self.expected}
+
+
+@dataclass(frozen=True, slots=True)
+class EnvName:
+    """The name of an environment variable. What stands there is never repeated: it may be the secret itself."""
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> str | None:
+        if _is_scalar(node, "str") and _ENV_NAME.fullmatch(node.value):
+            name = str(node.value)
+            reading.variables.append(NamedVariable(where, line_of(node), name))
+            return name
+        reading.problem(
+            line_of(node), f"{where}: expected the name of an environment variable (never the secret itself)"
+        )
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_ENV_NAME.pattern}$"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> bool | None:
+        if _is_scalar(node, "bool"):
+            return str(node.value).lower() in _TRUE
+        reading.mismatch(node, where, "true or false")
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A span of time between two bounds, in seconds."""
+
+    least: float
+    most: float
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> float | None:
+        bounds = f"{format_duration(self.least)} to {format_duration(self.most)}"
+        expected = f"a time from {bounds}, such as 200ms, 90s, 5m, 1h or a number of seconds"
+        if _is_scalar(node, "str", "int", "float"):
+            try:
+                seconds = parse_duration(node.value)
+            except ValueError:
+                pass
+            else:
+                if self.least <= seconds <= self.most:
+                    return seconds
+        reading.mismatch(node, where, expected)
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        number = {"type": "number", "minimum": self.least, "maximum": self.most}
+        return {"anyOf": [{"type": "string", "pattern": f"^{DURATION_PATTERN}$"}, number]}
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """A path, ``~`` and relative to the document resolved; who loads it checks content and permissions."""
+
+    secret: bool
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> Path | None:
+        if not _is_scalar(node, "str") or not node.value or not node.value.isprintable():
+            # not repeated: somebody may have put the key itself here
+            reading.problem(line_of(node), f"{where}: expected the path of a file (never its content)")
+            return None
+        try:
+            path = reading.directory / Path(node.value).expanduser()
+        except RuntimeError:
+            reading.problem(line_of(node), f"{where}: {node.value} names a home directory that is not known")
+            return None
+        reading.files.append(NamedFile(where, line_of(node), path, self.secret))
+        return path
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Generic[T]):
+    """A list; what is wrong with one item keeps none of the others from being read."""
+
+    item: Shape[T]
+    expected: str
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> tuple[T, ...] | None:
+        if not isinstance(node, yaml.SequenceNode):
+            reading.mismatch(node, where, self.expected)
+            return None
+        items = (self.item.read(child, f"{where}[{index}]", reading) for index, child in enumerate(node.value, 1))
+        return tuple(item for item in items if item is not None)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.item.schema(), "description": self.expected}
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarOr(Generic[T]):
+    """A short form (one scalar) or the long one (a mapping)."""
+
+    short: Shape[T]
+    long: Shape[T]
+    expected: str
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> T | None:
+        if isinstance(node, yaml.MappingNode):
+            return self.long.read(node, where, reading)
+        if _is_scalar(node, "str"):
+            return self.short.read(node, where, reading)
+        reading.mismatch(node, where, self.expected)
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [self.short.schema(), self.long.schema()]}
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What a mapping held: the values that could be read, and the line of each key that stood there."""
+
+    where: str
+    line: int
+    reading: Reading
+    values: dict[str, Any]
+    lines: dict[str, int]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def problem(self, key: str, message: str) -> None:
+        name = f"{self.where}.{key}" if self.where else key
+        self.reading.problem(self.lines.get(key, self.line), f"{name}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields(Generic[T]):
+    """A mapping with known keys.
+
+    ``check`` sees what could be read, always, and tells what does not fit together; ``build`` makes the value and
+    is called only when nothing was wrong. ``later`` are keys that a coming release will know.
+    """
+
+    what: str
+    fields: Mapping[str, Shape[Any]]
+    build: Callable[[Values], T]
+    required: Collection[str] = ()
+    later: Collection[str] = ()
+    check: Callable[[Values], None] | None = None
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> T | None:
+        if not isinstance(node, yaml.MappingNode):
+            reading.mismatch(node, where or "the file", f"{self.what} ({', '.join(self.fields)})")
+            return None
+        before = len(reading.problems)
+        values = Values(where, line_of(node), reading, {}, {})
+        for key_node, value_node in node.value:
+            self._read_pair(key_node, value_node, values)
+        for key in self.required:
+            if key not in values.lines:
+                reading.problem(values.line, f"{where or 'the file'}: {key} is missing; {self.what} needs it")
+        if self.check:
+            self.check(values)
+        return self.build(values) if len(reading.problems) == before else None
+
+    def _read_pair(self, key_node: yaml.Node, value_node: yaml.Node, values: Values) -> None:
+        reading, line = values.reading, line_of(key_node)
+        if not isinstance(key_node, yaml.ScalarNode):
+            reading.mismatch(key_node, values.where or "the file", f"a key of {self.what}")
+            return
+        key = printable(str(key_node.value), 60)
+        name = f"{values.where}.{key}" if values.where else key
+        if key in values.lines:
+            reading.problem(line, f"{name}: given twice, first in line {values.lines[key]}; keep one")
+            return
+        values.lines[key] = line
+        if key in self.fields:
+            value = self.fields[key].read(value_node, name, reading)
+            if value is not None:
+                values.values[key] = value
+        elif key in self.later:
+            reading.problem(line, f"{name}: not supported yet; remove it")
+        else:
+            near = difflib.get_close_matches(key, [*self.fields, *self.later], n=1, cutoff=0.5)
+            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(self.fields)}"
+            reading.problem(line, f"{name}: unknown key; {known}")
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "required": sorted(self.required),
+            "properties": {name: shape.schema() for name, shape in self.fields.items()},
+        }
