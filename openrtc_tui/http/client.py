@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -16,7 +16,7 @@ from openrtc_tui.http.failure import HttpFailure
 from openrtc_tui.http.transport import ACCESS, ALONE, LINE, Line, OneConnectionTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -39,14 +39,13 @@ class HttpStream:
         self.status = response.status_code
         self.headers: Mapping[str, str] = dict(response.headers)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes]:
         """The body's bytes, cut anywhere; ends when the other side ends the body.
 
         Raises:
             HttpFailure: ``timeout`` after *idle* seconds without a byte, ``broken``, ``tls`` or ``garbage``.
         """
-        async for chunk in _decoded(self._response, f"silent for {self._idle:g} s"):
-            yield chunk
+        return _decoded(self._response, f"silent for {self._idle:g} s")
 
 
 class Http:
@@ -169,15 +168,16 @@ def _too_late(request: httpx.Request, deadline: float) -> HttpFailure:
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:
     parts = []
     room = max_bytes
-    async for chunk in _decoded(response, "nothing was heard in time"):
-        room -= len(chunk)
-        if room < 0:
-            raise HttpFailure("garbage", f"the answer is larger than {max_bytes:,} bytes", sent=True)
-        parts.append(chunk)
+    async with aclosing(_decoded(response, "nothing was heard in time")) as chunks:
+        async for chunk in chunks:
+            room -= len(chunk)
+            if room < 0:
+                raise HttpFailure("garbage", f"the answer is larger than {max_bytes:,} bytes", sent=True)
+            parts.append(chunk)
     return b"".join(parts)
 
 
-async def _decoded(response: httpx.Response, silence: str) -> AsyncIterator[bytes]:
+async def _decoded(response: httpx.Response, silence: str) -> AsyncGenerator[bytes]:
     decode = decoder_for(response.headers.get("content-encoding", ""))
     line: Line = response.request.extensions[LINE]
     try:

@@ -214,7 +214,7 @@ class _Wire(asyncio.Protocol):
         try:
             secure = await self._loop.start_tls(plain, self, context, server_hostname=server_hostname)
             if secure is None:  # it was closed under the handshake
-                raise ConnectionResetError("the connection is closed")
+                raise ConnectionResetError("the connection is closed")  # noqa: TRY301  one way out for all of it
         except BaseException:
             # the handshake took our place at the socket, so nobody will tell us that it is gone
             plain.abort()
