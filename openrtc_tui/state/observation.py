@@ -20,6 +20,8 @@ class Target:
     key: str
     url: str
     region: str | None = None
+    listed: bool = True
+    """False for a worker that the fleet file no longer names, and that is watched on because it holds calls."""
 
 
 @dataclass(frozen=True, slots=True)

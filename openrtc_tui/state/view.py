@@ -91,6 +91,8 @@ class WorkerRow:
     by_tenant: dict[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     verdict: Verdict = Verdict(VerdictWord.OPEN)
+    settled: bool = False
+    """Whether the verdict is about a past; False while calls may still go either way (``state.verdict.is_open``)."""
     snapshot: RuntimeSnapshot | None = None
     raw: bytes | None = None
     via: Literal["events", "poll"] | None = None
