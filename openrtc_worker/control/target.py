@@ -20,7 +20,7 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Where a request came from: ``source`` is ``http``, ``signal`` or ``api``, ``actor`` an operator or ``system``."""
+    """Who asked: ``source`` is ``http``, ``signal`` or ``api``, ``actor`` an operator's name or ``system``."""
 
     source: str
     actor: str = "system"
