@@ -113,6 +113,11 @@ class CallRecord:
         return self.assigned and self.ended_at is None
 
     @property
+    def holder(self) -> str | None:
+        """The registration that has the call, as far as its worker said: the newest one."""
+        return self.kept_by[-1] if self.kept_by else self.worker_id
+
+    @property
     def attributes(self) -> Mapping[str, str]:
         """The tags of the agent that has the call; empty for a call that is not assigned."""
         return self.offers[-1].attributes if self.assigned else {}

@@ -1,0 +1,206 @@
+"""The embedded fleet: a dispatcher, callers, and workers of two versions, from the first start to the last end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from openrtc_worker.local.calls import CallProfile, follow, schedule
+from openrtc_worker.local.dispatcher import Dispatcher
+from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, free_ports, livekit_environment
+from openrtc_worker.local.progress import calls_ended_message
+from openrtc_worker.local.run_directory import Rollout, RunDirectory
+from openrtc_worker.local.worker import AGENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+    from typing import Literal
+
+    from openrtc_worker.local.calls import SimulatedCall
+    from openrtc_worker.local.progress import Progress
+
+FROM_VERSION = "v1.0.0"
+TO_VERSION = "v2.0.0"
+
+_TENANTS = {"acme": 5.0, "globex": 3.0, "initech": 2.0}
+_TARGET_SHARE = 0.5
+"""How much of one version's capacity the callers take, in the long run."""
+
+_OPENING = 25.0
+_PAUSE_BEFORE_NEW_VERSION = 5.0
+_READY_POLL = 0.1
+_READY_TIMEOUT = aiohttp.ClientTimeout(total=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPlan:
+    """What to run: *workers* of each version, with *capacity* calls each. ``drain_timeout`` in seconds."""
+
+    workers: int = 3
+    capacity: int = 12
+    isolation: Literal["process", "thread"] = "process"
+    seed: int = 1
+    drain_timeout: int = 600
+
+    def specs(self, ports: tuple[int, ...]) -> tuple[WorkerSpec, ...]:
+        """The workers in the order of their start: those of the old version first."""
+        named = [
+            (f"voice-{letter}-{number}", version)
+            for letter, version in (("a", FROM_VERSION), ("b", TO_VERSION))
+            for number in range(1, self.workers + 1)
+        ]
+        return tuple(
+            WorkerSpec(name=name, version=version, control_port=port)
+            for (name, version), port in zip(named, ports, strict=True)
+        )
+
+    def profile(self) -> CallProfile:
+        """Callers that keep one version half full, more of them at first so that there is something to see."""
+        shape = CallProfile(per_second=1.0, agents=dict.fromkeys(AGENTS, 1.0), tenants=_TENANTS)
+        live_calls = _TARGET_SHARE * self.capacity * self.workers
+        return CallProfile(
+            per_second=live_calls / shape.mean_length,
+            opening=_OPENING,
+            opening_per_second=live_calls / _OPENING,
+            agents={AGENTS[0]: 2.0, AGENTS[1]: 1.0},
+            tenants=_TENANTS,
+        )
+
+
+class EmbeddedFleet:
+    """Runs a :class:`FleetPlan` in a directory; ``run`` lasts until it is told to stop."""
+
+    def __init__(
+        self,
+        plan: FleetPlan,
+        directory: RunDirectory,
+        *,
+        progress: Progress,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._plan = plan
+        self._directory = directory
+        self._progress = progress
+        self._clock = clock
+        self._sleep = sleep
+        self._specs = plan.specs(free_ports(2 * plan.workers))
+        api_key = f"API{secrets.token_hex(6)}"
+        self.dispatcher = Dispatcher(api_key, secrets.token_hex(24), rng=random.Random(plan.seed))
+
+    async def run(self, stopped: Awaitable[str]) -> None:
+        """Start everything, keep the callers coming, and take everything down once *stopped* tells a reason."""
+        key_file = self._directory.prepare(self._specs)
+        await self.dispatcher.start()
+        platform = self._platform()
+        self._write_files(key_file)
+        work = asyncio.create_task(self._work(platform), name="fleet")
+        ending = asyncio.ensure_future(stopped)
+        try:
+            await asyncio.wait({work, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work  # it goes on for ever, so this raises what went wrong
+            self._progress.say("stopping", reason=ending.result())
+        finally:
+            ending.cancel()
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            ended = await self._take_down(platform)
+            self._progress.say("stopped", calls_ended=ended, message=calls_ended_message(ended))
+
+    def _platform(self) -> ProcessPlatform:
+        dispatcher = self.dispatcher
+        environment = livekit_environment(
+            url=dispatcher.url, api_key=dispatcher.api_key, api_secret=dispatcher.api_secret
+        )
+        return ProcessPlatform(self._program, logs=self._directory.logs, environment=environment, sleep=self._sleep)
+
+    def _program(self, spec: WorkerSpec) -> list[str]:
+        plan = self._plan
+        return [
+            *("-m", "openrtc_worker.local.worker"),
+            *("--version", spec.version),
+            *("--control-port", str(spec.control_port)),
+            *("--capacity", str(plan.capacity)),
+            *("--drain-timeout", str(plan.drain_timeout)),
+            *("--isolation", plan.isolation),
+            *("--operator-keys", str(self._directory.operator_keys)),
+            *("--state-dir", str(self._directory.state_dir(spec.name))),
+        ]
+
+    def _write_files(self, key_file: Path) -> None:
+        dispatcher = self.dispatcher
+        self._directory.write_livekit_env(
+            url=dispatcher.url, api_key=dispatcher.api_key, api_secret=dispatcher.api_secret
+        )
+        rollout = Rollout(
+            fleet="demo",
+            from_version=FROM_VERSION,
+            to_version=TO_VERSION,
+            drain_timeout=self._plan.drain_timeout,
+        )
+        fleet_file = self._directory.write_fleet_file(self._specs, rollout=rollout, key_file=key_file)
+        self._progress.say(
+            "fleet",
+            fleet_file=str(fleet_file),
+            directory=str(self._directory.path),
+            livekit_url=dispatcher.url,
+            media=False,
+            workers=[{"name": s.name, "version": s.version, "url": s.control_url} for s in self._specs],
+        )
+
+    async def _work(self, platform: ProcessPlatform) -> None:
+        """Bring the workers up one after another, with callers from the first that serves, and never return."""
+        async with aiohttp.ClientSession(timeout=_READY_TIMEOUT) as http, asyncio.TaskGroup() as tasks:
+            for number, spec in enumerate(self._specs):
+                if number == self._plan.workers:
+                    await self._sleep(_PAUSE_BEFORE_NEW_VERSION)
+                worker = await platform.start(spec)
+                self._tell(spec, "starting")
+                tasks.create_task(self._watch_end(worker), name=f"watch-{spec.name}")
+                # one at a time: a start costs seconds of CPU, and the first row matters most
+                await self._until_ready(worker, http)
+                if number == 0:
+                    tasks.create_task(self._callers(), name="callers")
+            self._progress.say("ready")
+            await asyncio.Event().wait()
+
+    async def _until_ready(self, worker: WorkerProcess, http: aiohttp.ClientSession) -> None:
+        """Wait until the worker is registered with the dispatcher, or has ended."""
+        while worker.exit_code is None:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get(f"{worker.spec.control_url}/readyz") as response:
+                    if response.ok:
+                        self._tell(worker.spec, "serving")
+                        return
+            await self._sleep(_READY_POLL)
+
+    async def _watch_end(self, worker: WorkerProcess) -> None:
+        code = await worker.wait()
+        self._tell(worker.spec, "exited", exit_code=code)
+
+    async def _callers(self) -> None:
+        calls = schedule(self._plan.profile(), self._plan.seed)
+        await follow(calls, self._place, clock=self._clock, sleep=self._sleep)
+
+    async def _place(self, call: SimulatedCall) -> None:
+        await self.dispatcher.dispatch(call.room, metadata=call.metadata)
+
+    async def _take_down(self, platform: ProcessPlatform) -> int:
+        """Stop workers and dispatcher; returns the number of calls that this ended."""
+        connected = {worker.worker_id for worker in self.dispatcher.workers()}
+        live = [call.job_id for call in self.dispatcher.log.calls if call.open and call.holder in connected]
+        await platform.stop()
+        ended = sum(self.dispatcher.log.call(job_id).open for job_id in live)
+        await self.dispatcher.stop()
+        return ended
+
+    def _tell(self, spec: WorkerSpec, state: str, **more: object) -> None:
+        self._progress.say("worker", name=spec.name, version=spec.version, state=state, **more)
