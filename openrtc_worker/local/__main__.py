@@ -36,12 +36,19 @@ def main(arguments: list[str] | None = None) -> int:
         asyncio.run(_run(given, directory, progress))
     except Exception as error:  # said in the reader's own format; the log has the trace
         logging.getLogger(__name__).exception("the fleet failed")
-        progress.say("failed", message=f"The fleet could not run: {error}")
+        progress.say("failed", message=f"The fleet could not run: {_cause(error)}")
         return 1
     finally:
         if given.dir is None:
             shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first error that a task group collected, which says more than the group does."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _parser() -> argparse.ArgumentParser:

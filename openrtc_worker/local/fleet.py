@@ -163,7 +163,7 @@ class EmbeddedFleet:
                 if number == self._plan.workers:
                     await self._sleep(_PAUSE_BEFORE_NEW_VERSION)
                 worker = await platform.start(spec)
-                self._tell(spec, "starting")
+                self._tell(spec, "starting", pid=worker.pid)
                 tasks.create_task(self._watch_end(worker), name=f"watch-{spec.name}")
                 # one at a time: a start costs seconds of CPU, and the first row matters most
                 await self._until_ready(worker, http)

@@ -4,13 +4,14 @@
 
 - ``fleet``: the fleet file is written and can be opened; ``fleet_file``, ``directory``, ``livekit_url``,
   ``media`` (always false), ``workers`` (a list of ``{name, version, url}``).
-- ``worker``: ``name``, ``version``, ``state`` (``starting``, ``serving``: registered and ready, ``exited``), and
-  ``exit_code`` once it exited (negative: the signal that ended it).
+- ``worker``: ``name``, ``version``, ``state`` (``starting``, ``serving``: registered and ready, ``exited``), with
+  ``pid`` (also its process group) when it starts, and ``exit_code`` (negative: a signal) when it exited.
 - ``ready``: every worker has been started, and none is starting any more.
 - ``stopping``: ``reason``.
-- ``stopped``: the last line; ``calls_ended`` is the number of simulated calls that the stop ended, ``message`` says
-  so in words.
-- ``failed``: the fleet could not start; ``message`` says why. The exit code is 1.
+- ``stopped``: nothing runs any more; the last line of a fleet that was told to stop. ``calls_ended`` is the number
+  of simulated calls that the stop ended, ``message`` says so in words.
+- ``failed``: the fleet could not start or go on, and is gone; ``message`` says why. The exit code is 1. When workers
+  had been started, ``stopped`` comes just before it.
 """
 
 from __future__ import annotations

@@ -8,14 +8,16 @@ target load is still asked, as long as another one of its name is below.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
 
-TARGET_LOAD = 0.7
-"""``agents.target_load`` of a LiveKit server that is not configured otherwise."""
+TARGET_LOAD: float = struct.unpack("<f", struct.pack("<f", 0.7))[0]
+"""``agents.target_load`` of a LiveKit server that is not configured otherwise, in the 32 bits that loads have on the
+wire: a worker that reports 0.7 has nothing left to bid."""
 
 
 class Candidate(Protocol):
