@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
@@ -112,6 +113,7 @@ class WorkerProtocolConformance:
             workers.start("hot", agent_name="hot", load=0.75)
             workers.start("hotter", agent_name="hot", load=0.9)
             workers.start("blue", agent_name="routed", deployment="blue")
+            workers.start("frozen", agent_name="frozen")
             await workers.up()
             yield workers
         finally:
@@ -164,10 +166,12 @@ class WorkerProtocolConformance:
         assert all(len(workers.offered(room)) == 1 for room in rooms), "the other worker is not asked"
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    async def slowly_answered(self, backend: Backend, workers: Workers) -> list[str]:  # noqa: ARG002 - they must be up
-        """Calls whose workers take their time, all settled: "slow", "late", and those whose rooms are returned."""
+    async def slowly_answered(self, backend: Backend, workers: Workers) -> list[str]:
+        """Calls whose workers take their time, all settled; returns the rooms of those that share their time."""
         shared = [f"shared-{number}" for number in range(12)]
+        workers["frozen"].signal(signal.SIGSTOP)
         await asyncio.gather(
+            place(backend, ["into-ice"], agent_name="frozen"),
             place(backend, ["slow"], agent_name="pair", metadata=wish(answer_after=2.0, length=0)),
             # 200 ms of bidding go before: 2.8 s are left, and a tenth more keeps a busy machine from deciding this
             place(backend, ["late"], agent_name="pair", metadata=wish(answer_after=2.9)),
@@ -193,6 +197,18 @@ class WorkerProtocolConformance:
         await until(lambda: all(workers.answered(room) == ["b"] for room in direct), what="b's own answers")
         for room in passed_on:  # 1.7 s twice is more than a call has
             await workers["b"].has(event="offer_lost", room=room)
+
+    @pytest.mark.usefixtures("slowly_answered")
+    async def test_a_frozen_worker_stays_registered_and_loses_what_it_is_offered(
+        self, backend: Backend, workers: Workers
+    ) -> None:
+        frozen = workers["frozen"]
+        frozen.signal(signal.SIGCONT)
+        # it was asked although it could not answer, and answers now that nobody waits
+        await frozen.has(event="offer_lost", room="into-ice")
+        await place(backend, ["thawed"], agent_name="frozen", metadata=wish(length=0))
+        await until(lambda: workers.answered("thawed") == ["frozen"], what="an answer once it runs again")
+        assert len(frozen.events(event="registered")) == 1
 
     async def test_load_of_seven_tenths_everywhere_means_nobody(self, backend: Backend, workers: Workers) -> None:
         await place(backend, ["too-hot"], agent_name="hot")
