@@ -39,11 +39,6 @@ _STATE_RANK: Final = {
 # -- order ------------------------------------------------------------------------------------------------------
 
 
-def fleet_order(row: WorkerRow, leaving: str | None) -> tuple[Any, ...]:
-    """The fleet's own order: the version being left first, then by name, an earlier boot behind its present one."""
-    return leaving is None or row.version != leaving, name_order(row.target), row.closed, name_order(row.key)
-
-
 def sort_rows(rows: Iterable[WorkerRow], key: SortKey) -> tuple[WorkerRow, ...]:
     """*rows* by *key*: calls and ages from the largest, deadlines from the nearest, states from the worst.
 

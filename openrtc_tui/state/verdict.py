@@ -124,6 +124,12 @@ def total(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict(VerdictWord.OPEN, confirmed, possible, exact)
 
 
+def range_text(verdict: Verdict) -> str:
+    """``0``, ``0–6``, ``0–6+`` or ``0+``: from confirmed to possible, ``+`` where the upper end is open."""
+    low, high = verdict.confirmed, verdict.possible
+    return (f"{low}–{high}" if high > low else f"{low}") + ("" if verdict.exact else "+")
+
+
 def is_open(row: WorkerRow) -> bool:
     """Whether the row's boot holds a rollout open: its calls may still go either way.
 

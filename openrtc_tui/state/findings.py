@@ -1,0 +1,74 @@
+"""What the on-call engineer should know of a worker: found here, or told by the worker itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from openrtc_tui.state.events import calls_text
+from openrtc_tui.state.view import Finding, Severity
+
+if TYPE_CHECKING:
+    from openrtc_tui.state.boot import Boot
+    from openrtc_tui.state.peers import Peers
+    from openrtc_tui.state.worker import Worker
+
+STILL_TAKING_CALLS: Final = "still_taking_calls"
+CONTRADICTION: Final = "contradiction"
+DUPLICATE_ID: Final = "duplicate_id"
+SATURATED: Final = "saturated"
+LOSING_OFFERS: Final = "losing_offers"
+PREVIOUS_BOOT: Final = "previous_boot"
+
+MOST_OWN: Final = 8
+"""Findings taken over from one worker."""
+
+_OWN: Final[dict[str, tuple[str, Severity]]] = {
+    "caller_gone": ("a session with nobody on the line", "info"),
+    "deadline_too_short": ("calls will outlast the deadline", "warning"),
+    "foreign": ("membership is not valid", "bad"),
+    "loop_blocked": ("its event loop is blocked", "warning"),
+    "no_version": ("runs without a version", "info"),
+    "not_answering": ("callers stay alone", "bad"),
+    "second_signal_cuts": ("a second signal cuts its calls", "warning"),
+    "stuck": ("stuck", "warning"),
+}
+"""Texts for codes that workers are known to send; any other code is shown as it is."""
+
+
+def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float, *, previous_known: bool) -> tuple[Finding, ...]:
+    """All that is found of a worker at *now*, what the dashboard saw itself first, each code once.
+
+    Args:
+        worker: the worker.
+        boot: its present boot.
+        peers: what it has in common with the rest of the fleet.
+        now: the time, seconds.
+        previous_known: whether the boot that it names as the one before it is known here, with its own verdict.
+    """
+    key = worker.key
+    found: list[Finding] = []
+    if peers.is_duplicate(key):
+        found.append(Finding(DUPLICATE_ID, peers.duplicate_text(key), "bad"))
+    faults = (*boot.faults, "two processes answer here") if worker.swaps else boot.faults
+    if faults:
+        found.append(Finding(CONTRADICTION, "; ".join(faults), "bad"))
+    if boot.late_starts:
+        found.append(Finding(STILL_TAKING_CALLS, f"took {calls_text(boot.late_starts)} after its drain began", "bad"))
+    if peers.is_saturated(key):
+        found.append(Finding(SATURATED, peers.saturated_text(key), "bad"))
+    if boot.is_losing_offers(now):
+        lost = boot.counters.offers_lost
+        found.append(Finding(LOSING_OFFERS, f"losing offers: {lost} so far", "bad"))
+    previous = boot.snapshot.previous_boot
+    if previous is not None and previous.open_calls and not previous_known:
+        left = calls_text(len(previous.open_calls))
+        found.append(Finding(PREVIOUS_BOOT, f"its boot before this one dropped {left}", "warning"))
+    own = boot.snapshot.findings
+    if own:
+        seen = {finding.code for finding in found}
+        for code in own[:MOST_OWN]:
+            if code and code not in seen:
+                seen.add(code)
+                text, severity = _OWN.get(code, (code, "warning"))
+                found.append(Finding(code, text, severity))
+    return tuple(found)

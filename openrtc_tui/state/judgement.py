@@ -1,0 +1,97 @@
+"""The boots that the verdict is about, each counted once, and what they add up to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openrtc_tui.state.reason import Cause, is_cause, reason
+from openrtc_tui.state.verdict import NOTHING_SEEN, combine, total
+from openrtc_tui.state.view import WorkerState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openrtc_tui.state.boot import Boot
+    from openrtc_tui.state.fleet import Fleet
+    from openrtc_tui.state.rollout import Pair
+    from openrtc_tui.state.view import Verdict
+    from openrtc_tui.state.worker import Worker
+
+
+class Judgement:
+    """The verdict on a fleet as it stands: of the rollout *pair*, or without one of all boots seen.
+
+    The boots of the version being left count that were heard since the rollout began, and with them what boots of
+    the new version dropped in that time.
+    """
+
+    def __init__(self, fleet: Fleet, pair: Pair | None) -> None:
+        self._fleet = fleet
+        self._pair = pair
+        self.began: float | None = None
+        """When the rollout began; None without one, or before a boot of the new version was heard."""
+        self._causes: list[Cause] = []
+        self._leaving: list[tuple[Verdict, bool]] = []
+        self._others: list[Verdict] = []
+        self._forgotten = 0
+        if pair is not None:
+            self.began = self._beginning(pair[1])
+        for boot, worker in self._boots():
+            self._take(boot, worker)
+        for version, remnant in fleet.remains.by_version.items():
+            if self._counts(version, remnant.report_at):
+                self._add(version, remnant.verdict, settled=True)
+                self._forgotten += remnant.verdict.possible
+
+    def verdict(self) -> Verdict:
+        """Of the rollout, or without one what all boots seen add up to."""
+        if self._pair is None:
+            return total(self._others) if self._others else NOTHING_SEEN
+        return combine(self._leaving, self._others)
+
+    def reason(self) -> str:
+        """Why the verdict is what it is."""
+        fleet = self._fleet
+        unheard = [key for key, worker in fleet.workers.items() if worker.boot is None]
+        return reason(self._causes, self._forgotten, unheard, fleet.clock_text)
+
+    def _beginning(self, version: str) -> float | None:
+        begun = [boot.began for boot, _ in self._boots() if boot.version == version]
+        remnant = self._fleet.remains.by_version.get(version)
+        if remnant is not None:
+            begun.append(remnant.began)
+        return min(begun, default=None)
+
+    def _boots(self) -> Iterator[tuple[Boot, Worker | None]]:
+        """Each boot once, with its worker if it is the present one there."""
+        known = self._fleet.boots
+        for worker in self._fleet.workers.values():
+            boot = worker.boot
+            if boot is not None and (boot.boot_id is None or known.get(boot.boot_id) is boot):
+                yield boot, worker
+            for past in worker.past:
+                if past.boot_id is None or known.get(past.boot_id) is past:
+                    yield past, None
+        for boot in self._fleet.departed:
+            if boot.boot_id is None or known.get(boot.boot_id) is boot:
+                yield boot, None
+
+    def _counts(self, version: str | None, report_at: float) -> bool:
+        if self._pair is None:
+            return True
+        return version in self._pair and (self.began is None or report_at >= self.began)
+
+    def _take(self, boot: Boot, worker: Worker | None) -> None:
+        if not self._counts(boot.version, boot.report_at):
+            return
+        self._add(boot.version, boot.verdict, settled=boot.settled)
+        state = worker.state if worker is not None else WorkerState.EXITED
+        if is_cause(boot, state):
+            name = worker.key if worker is not None else boot.owner
+            self._causes.append(Cause(name, boot, state, worker.contact.heard_at if worker is not None else None))
+
+    def _add(self, version: str | None, verdict: Verdict, *, settled: bool) -> None:
+        if self._pair is not None and version == self._pair[0]:
+            self._leaving.append((verdict, settled))
+        else:
+            self._others.append(verdict)
