@@ -1,0 +1,28 @@
+"""Run a program that dies with whoever started it: ``python leash.py PARENT_PID PROGRAM ARGUMENTS…``.
+
+The kernel kills it when its parent is gone, however the parent ended (Linux; elsewhere the program just runs). A
+small program of its own and not a ``preexec_fn``: the tests' process has LiveKit's threads in it, and Python code
+between fork and exec is not safe there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    parent, *command = sys.argv[1:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):  # it was gone before the call above
+            os._exit(1)
+    os.execv(command[0], command)  # noqa: S606 - the whole point: the program takes this process over
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What the other tests of this folder rest on: the server, its address, its end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from livekit import api
+
+from tests.livekit.binary import MissingServerError, require_server
+from tests.livekit.callers import Callers
+from tests.livekit.server import is_agent
+from tests.support.processes import REPOSITORY, clean_env, until
+
+if TYPE_CHECKING:
+    from tests.livekit.server import LiveKitServer
+
+
+def test_a_real_livekit_server_is_at_hand(livekit: LiveKitServer) -> None:
+    """The one test that stays when there is none: its skip names the command."""
+    assert livekit.running
+
+
+def test_it_listens_on_loopback_only(livekit: LiveKitServer) -> None:
+    assert livekit._program is not None
+    listening = _addresses_of(livekit._program.process.pid)
+    assert f"127.0.0.1:{livekit.port}" in listening
+    assert all(address.startswith("127.0.0.1:") for address in listening)
+
+
+async def test_callers_see_each_other_through_it(livekit: LiveKitServer) -> None:
+    """A caller without an agent is in room service's list, and is nobody's agent."""
+    callers = Callers(livekit, agent_name="nobody-of-this-name", prefix="harness")
+    try:
+        await callers.call()
+        async with livekit.api() as client:
+            listed = await client.room.list_participants(api.ListParticipantsRequest(room="harness-1"))
+        assert [each.identity for each in listed.participants] == ["caller-harness-1"]
+        assert not is_agent(listed.participants[0])
+        assert not callers.all[0].answered
+    finally:
+        await callers.aclose()
+
+
+def test_it_comes_back_at_the_same_address(own_livekit: LiveKitServer) -> None:
+    before = own_livekit.url
+    own_livekit.kill()
+    assert not own_livekit.running
+    own_livekit.start()
+    assert own_livekit.running
+    assert own_livekit.url == before
+
+
+async def test_it_dies_with_the_tests_even_when_they_are_killed(server_binary: Path, tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import sys, time
+        from pathlib import Path
+        from tests.livekit.server import LiveKitServer
+        server = LiveKitServer(Path(sys.argv[1]), Path(sys.argv[2]))
+        server.start()
+        print(server._program.process.pid, flush=True)
+        time.sleep(60)
+        """
+    )
+    tests = subprocess.Popen(  # noqa: ASYNC220 - it is forked from the main thread, as the leash wants it
+        [sys.executable, "-c", program, str(server_binary), str(tmp_path)],
+        cwd=REPOSITORY,
+        env=clean_env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert tests.stdout is not None
+        server = int(tests.stdout.readline())
+        os.kill(server, 0)
+    finally:
+        tests.kill()
+        tests.communicate()
+    await until(lambda: not _is_running(server), what="the server to end with its parent")
+
+
+def test_without_go_the_message_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.livekit.binary.go", lambda: None)
+    with pytest.raises(MissingServerError, match=r"^`make test-livekit` needs Go .* install Go"):
+        require_server(print, binary=tmp_path / "v0" / "server")
+
+
+def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    binary = tmp_path / "v0" / "server"
+    with pytest.raises(MissingServerError, match=r"failed \(exit code 3\):\nno such module"):
+        require_server(print, binary=binary, builder=_fake_go(tmp_path, "echo no such module; exit 3"))
+    assert [path.name for path in binary.parent.iterdir()] == ["lock"]
+
+
+def test_two_runs_at_once_build_once(tmp_path: Path) -> None:
+    """The second waits for the first and finds what it built."""
+    binary = tmp_path / "v0" / "server"
+    builder = _fake_go(tmp_path, f'echo built >> {tmp_path}/log; sleep 0.5; echo program > "$GOBIN/server"')
+    program = (
+        "import sys; from pathlib import Path; from tests.livekit.binary import require_server;"
+        "print(require_server(print, binary=Path(sys.argv[1]), builder=sys.argv[2]))"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(binary), builder], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert all(text.splitlines()[-1] == str(binary) for text in said)
+    assert (tmp_path / "log").read_text() == "built\n"
+    assert binary.read_text() == "program\n"
+
+
+def _fake_go(folder: Path, script: str) -> str:
+    """A program in Go's place that obeys GOBIN: what is tested is what happens around it."""
+    path = folder / "fake-go"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _addresses_of(pid: int) -> set[str]:
+    """The IPv4 and IPv6 addresses that a process listens on (TCP) or is bound to (UDP), from /proc."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    found = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            listens = fields[3] == ("0A" if table.startswith("tcp") else "07")
+            if fields[9] in inodes and listens:
+                found.add(_readable(fields[1]))
+    return found
+
+
+def _readable(address: str) -> str:
+    host, _, port = address.partition(":")
+    if host == "0100007F":
+        return f"127.0.0.1:{int(port, 16)}"
+    return f"{host}:{int(port, 16)}"
