@@ -13,7 +13,7 @@ import httpx
 from openrtc_tui.http.access import OPEN, Access
 from openrtc_tui.http.body import decoder_for
 from openrtc_tui.http.failure import HttpFailure
-from openrtc_tui.http.transport import ACCESS, ALONE, LINE, Line, OneConnectionTransport
+from openrtc_tui.http.transport import ACCESS, ALONE, LINE, TROUBLE, Line, OneConnectionTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -141,6 +141,8 @@ class Http:
         alone: bool,
         read_timeout: float | None,
     ) -> httpx.Request:
+        if self._client.is_closed:
+            raise HttpFailure("broken", "the dashboard is closing")
         access = access or self._default
         extensions: dict[str, Any] = {ACCESS: access, ALONE: alone, "timeout": {"read": read_timeout}}
         sent_headers = dict(headers or {})
@@ -187,9 +189,7 @@ async def _decoded(response: httpx.Response, silence: str) -> AsyncGenerator[byt
             else:
                 for piece in decode(chunk):
                     yield piece
-    except HttpFailure:
-        raise
-    except Exception as error:
+    except TROUBLE as error:
         failure = line.failure(error)
         raise HttpFailure(
             failure.kind, silence if failure.kind == "timeout" else failure.detail, sent=True

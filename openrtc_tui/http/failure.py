@@ -61,5 +61,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen = 0
     while error is not None and seen < 8:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
         seen += 1

@@ -63,11 +63,15 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
 
 class TcpStream(httpcore.AsyncNetworkStream):
-    """One connection, as httpcore wants it. ``written`` tells whether any byte was handed to the network."""
+    """One connection, as httpcore wants it.
+
+    ``written`` tells whether any byte was handed to the network, ``heard`` whether any came back.
+    """
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
         self.written = False
+        self.heard = False
 
     @property
     def ended(self) -> bool:
@@ -77,11 +81,13 @@ class TcpStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  httpcore's
         """The next bytes, at most *max_bytes*; empty at the end. Raises httpcore's read errors."""
         try:
-            return await self._wire.read(max_bytes, timeout)
+            data = await self._wire.read(max_bytes, timeout)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
+        self.heard = self.heard or bool(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  httpcore's
         """Write all of *buffer*. Raises httpcore's write errors."""

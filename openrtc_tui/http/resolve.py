@@ -38,8 +38,6 @@ async def resolve(host: str, port: int) -> list[Address]:
             addresses = _look_up(host, port, 0)
         except OSError as failed:
             error = failed
-        except UnicodeError:  # a label that is empty or longer than 63 characters
-            error = socket.gaierror(socket.EAI_NONAME, "not a valid host name")
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, addresses, error)
 
@@ -48,5 +46,8 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 
 def _look_up(host: str, port: int, flags: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError:  # a label that is empty or longer than 63 characters
+        raise socket.gaierror(socket.EAI_NONAME, "not a valid host name") from None
     return [(family, where) for family, _, _, _, where in found]

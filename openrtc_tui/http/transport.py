@@ -29,6 +29,9 @@ ALONE: Final = "openrtc.alone"
 LINE: Final = "openrtc.line"
 """Extension that the transport sets: the :class:`Line` that carries, or carried, the request."""
 
+TROUBLE: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+"""What httpcore raises when it is not our fault; anything else is, and passes as it is."""
+
 _Place = tuple[str, bytes, int, Access]
 
 
@@ -54,6 +57,10 @@ class Line:
         """Whether the other side, or the network, ended it."""
         return self.backend.stream is not None and self.backend.stream.ended
 
+    @property
+    def _met_with_silence(self) -> bool:
+        return self.backend.stream is not None and not self.backend.stream.heard
+
     async def aclose(self) -> None:
         """Close at once."""
         if self.backend.stream is not None:
@@ -65,7 +72,7 @@ class Line:
             await self.backend.stream.wait_closed()
 
     def failure(self, error: Exception) -> HttpFailure:
-        """What *error*, raised by httpcore on this line, means."""
+        """What *error*, one of :data:`TROUBLE` raised on this line, means."""
         known = classify(error)
         if known is not None:
             kind, detail = known
@@ -75,6 +82,9 @@ class Line:
             kind, detail = "garbage", "the request has a header or path that HTTP does not allow"
         elif self.ended:
             kind, detail = "broken", "the connection was closed"
+            if self._met_with_silence and self.place[0] == "https" and self.place[3].cert is None:
+                # with TLS 1.3 a client learns only now that its lack of a certificate ended the handshake
+                detail += " after TLS began; does the worker want a client certificate? (tls: cert, key)"
         else:
             kind, detail = "garbage", f"not HTTP: {error}"
         return HttpFailure(kind, detail, sent=self.sent)
@@ -90,6 +100,7 @@ class OneConnectionTransport(httpx.AsyncBaseTransport):
         self._tls = TlsContexts()
         self._kept: dict[_Place, Line] = {}
         self._open: set[Line] = set()
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -114,11 +125,12 @@ class OneConnectionTransport(httpx.AsyncBaseTransport):
             except HttpFailure as failure:
                 # The worker may have closed the kept connection at the moment when we wrote to it. What goes over
                 # kept connections only reads, so asking again on a new one is safe.
-                if failure.kind != "broken":
+                if failure.kind != "broken" or self._closed:
                     raise
         return await self._send(self._new(place), message, keep=not alone)
 
     async def aclose(self) -> None:
+        self._closed = True
         self._kept.clear()
         lines = tuple(self._open)
         for line in lines:
@@ -132,7 +144,7 @@ class OneConnectionTransport(httpx.AsyncBaseTransport):
             answer = await line.connection.handle_async_request(message)
         except BaseException as error:
             await self._drop(line)
-            if isinstance(error, Exception) and not isinstance(error, HttpFailure):
+            if isinstance(error, TROUBLE):
                 raise line.failure(error) from error
             raise
         return httpx.Response(
