@@ -47,7 +47,8 @@ class AuditEvent:
     fields: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as plain JSON types: the type's key is ``event``, and the extra fields lie flat."""
+        """The event as JSON types: the type's key is ``event``, and the extra fields lie flat beside it."""
+        extra = {name: value for name, value in self.fields.items() if name not in RESERVED_NAMES}
         return {
             "seq": self.seq,
             "timestamp": self.timestamp,
@@ -56,7 +57,7 @@ class AuditEvent:
             "target": self.target,
             "result": self.result,
             "version": self.version,
-            **self.fields,
+            **extra,
         }
 
 
@@ -71,9 +72,10 @@ class AuditLog:
     """Numbers events, keeps the last thousand and hands each to a sink. Safe to use from any thread.
 
     Args:
-        sink: called with each event, outside of any lock that a reader waits for. Without one, each event is
-            one structured log line of the logger ``openrtc.audit``. A sink that raises never reaches the
-            caller: the error is logged, and its ``seq`` stays consumed.
+        sink: called with each event, one after the other and in order, in the thread that emits it: on a
+            worker that is the event loop, so it must return at once (hand over to a queue, never ask a network).
+            Without one, each event is one structured log line of the logger ``openrtc.audit``. A sink that raises
+            never reaches the caller: the error is logged, and its ``seq`` stays consumed.
         clock: Unix seconds.
         version: the version of events that are emitted without one.
     """
@@ -85,7 +87,7 @@ class AuditLog:
         *,
         version: str | None = None,
     ) -> None:
-        self._sink = sink or _log_line
+        self._sink = _log_line if sink is None else sink
         self._clock = clock
         self._version = version
         self._seq = 0
@@ -127,7 +129,8 @@ class AuditLog:
                 )
                 self._kept.append(event)
                 listeners = tuple(self._listeners)
-            for receive in (self._sink, *listeners):
+            # listeners first: an event that the sink emits in turn then comes after this one for them too
+            for receive in (*listeners, self._sink):
                 try:
                     receive(event)
                 except Exception:  # somebody else's code at our boundary: it must never end a call

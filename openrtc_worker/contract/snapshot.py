@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from openrtc_worker.contract.text import is_plain, printable_tree
+from openrtc_worker.contract.text import is_plain, printable, printable_tree
 
 SCHEMA: Final = 1
 
@@ -22,6 +22,13 @@ SESSION_AGE_BOUNDS: Final = (30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 VERSION_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """A deployment version that may be acted on (``fullmatch``)."""
+
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A number of things. Bounded where it is decoded, so that no sum, ratio or column of a reader can break on it."""
+
+Number: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e11, le=1e11)]
+"""A point in time, a duration, a ratio; bounded like :data:`Count`. A clock that went back makes one negative."""
 
 
 class SnapshotError(ValueError):
@@ -46,7 +53,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
 class ResidentSet(_Wire, frozen=True, kw_only=True):
     """Memory of the worker process; ``bytes`` is null where the platform cannot tell."""
 
-    bytes: int | None = None
+    bytes: Count | None = None
     metric: str = ""
     description: str = ""
 
@@ -54,16 +61,16 @@ class ResidentSet(_Wire, frozen=True, kw_only=True):
 class LedgerCounts(_Wire, frozen=True, kw_only=True):
     """Calls of this boot. ``started = completed + failed + removed + cut + crashed + lost + active``."""
 
-    started: int | None = None
-    completed: int | None = None
-    failed: int | None = None
-    removed: int | None = None
-    cut: int | None = None
-    crashed: int | None = None
-    lost: int | None = None
-    active: int | None = None
-    launch_failed: int | None = None
-    offers_lost: int | None = None
+    started: Count | None = None
+    completed: Count | None = None
+    failed: Count | None = None
+    removed: Count | None = None
+    cut: Count | None = None
+    crashed: Count | None = None
+    lost: Count | None = None
+    active: Count | None = None
+    launch_failed: Count | None = None
+    offers_lost: Count | None = None
 
     @property
     def dropped(self) -> int:
@@ -82,9 +89,9 @@ class LedgerCounts(_Wire, frozen=True, kw_only=True):
 class Limits(_Wire, frozen=True, kw_only=True):
     """The worker's own settings that bound a drain, in seconds."""
 
-    drain_timeout: float | None = None
-    cut_grace: float | None = None
-    drain_linger: float | None = None
+    drain_timeout: Number | None = None
+    cut_grace: Number | None = None
+    drain_linger: Number | None = None
     after_drain: str | None = None
 
 
@@ -95,8 +102,8 @@ class DrainInfo(_Wire, frozen=True, kw_only=True):
     actor: str = ""
     reason: str | None = None
     op_id: str | None = None
-    started_at: float | None = None
-    deadline: float | None = None
+    started_at: Number | None = None
+    deadline: Number | None = None
 
 
 class LiveKitInfo(_Wire, frozen=True, kw_only=True):
@@ -104,11 +111,11 @@ class LiveKitInfo(_Wire, frozen=True, kw_only=True):
 
     worker_id: str | None = None
     connected: bool | None = None
-    connected_since: float | None = None
+    connected_since: Number | None = None
     agent_name: str | None = None
     deployment: str | None = None
     sdk: str | None = None
-    reported_load: float | None = None
+    reported_load: Number | None = None
 
 
 class PlatformInfo(_Wire, frozen=True, kw_only=True):
@@ -119,7 +126,7 @@ class PlatformInfo(_Wire, frozen=True, kw_only=True):
     pod: str | None = None
     uid: str | None = None
     node: str | None = None
-    grace_seconds: float | None = None
+    grace_seconds: Number | None = None
 
 
 class MembershipClaim(_Wire, frozen=True, kw_only=True):
@@ -127,14 +134,14 @@ class MembershipClaim(_Wire, frozen=True, kw_only=True):
 
     version: str = ""
     worker_id: str = ""
-    timestamp: float = 0.0
+    timestamp: Number = 0.0
     token: str = ""
 
 
 class ManifestInfo(_Wire, frozen=True, kw_only=True):
     """The newest manifest that this worker holds, and whether it allows this worker's version."""
 
-    seq: int | None = None
+    seq: Count | None = None
     active: list[str] | None = None
     allows: bool | None = None
 
@@ -166,16 +173,16 @@ class SessionInfo(_Wire, frozen=True, kw_only=True):
     agent: str | None = None
     tenant: str | None = None
     deployment: str | None = None
-    started_at: float | None = None
-    age_seconds: float | None = None
-    callers: int | None = None
-    alone_since: float | None = None
+    started_at: Number | None = None
+    age_seconds: Number | None = None
+    callers: Count | None = None
+    alone_since: Number | None = None
 
 
 class SessionList(_Wire, frozen=True, kw_only=True):
     """The body of ``GET /v1/sessions``."""
 
-    schema: int = SCHEMA
+    schema: Count = SCHEMA
     boot_id: str | None = None
     sessions: list[SessionInfo] = []
 
@@ -185,36 +192,36 @@ class RuntimeSnapshot(_Wire, frozen=True, kw_only=True):
 
     deployment_version: str | None
     draining: bool
-    active_sessions: int
+    active_sessions: Count
 
     # the flat keys that OpenRTC's PoolRuntimeSnapshot has too
-    timestamp: float | None = None
-    uptime_seconds: float | None = None
-    registered_agents: int | None = None
-    total_sessions_started: int | None = None
-    total_session_failures: int | None = None
+    timestamp: Number | None = None
+    uptime_seconds: Number | None = None
+    registered_agents: Count | None = None
+    total_sessions_started: Count | None = None
+    total_session_failures: Count | None = None
     last_routed_agent: str | None = None
     last_error: str | None = None
-    sessions_by_agent: dict[str, int] | None = None
-    sessions_by_tenant: dict[str, int] | None = None
+    sessions_by_agent: dict[str, Count] | None = None
+    sessions_by_tenant: dict[str, Count] | None = None
     resident_set: ResidentSet | None = None
 
     # ours
-    schema: int | None = None
+    schema: Count | None = None
     worker_id: str | None = None
     boot_id: str | None = None
-    seq: int | None = None
+    seq: Count | None = None
     fleet: str | None = None
     state: str | None = None  # a State; a reader takes what a later worker may add
     accepting: bool | None = None
-    max_sessions: int | None = None
-    load: float | None = None
+    max_sessions: Count | None = None
+    load: Number | None = None
     ledger: LedgerCounts | None = None
-    rejected: dict[str, int] | None = None
-    sessions_without_caller: int | None = None
-    oldest_session_seconds: float | None = None
-    session_ages: list[int] | None = None
-    loop_lag_ms: float | None = None
+    rejected: dict[str, Count] | None = None
+    sessions_without_caller: Count | None = None
+    oldest_session_seconds: Number | None = None
+    session_ages: list[Count] | None = None
+    loop_lag_ms: Number | None = None
     limits: Limits | None = None
     drain: DrainInfo | None = None
     livekit: LiveKitInfo | None = None
@@ -223,7 +230,7 @@ class RuntimeSnapshot(_Wire, frozen=True, kw_only=True):
     manifest: ManifestInfo | None = None
     previous_boot: PreviousBoot | None = None
     findings: list[str] | None = None
-    exit_code: int | None = None
+    exit_code: Count | None = None
     """Set in the last snapshot of a boot only (event ``bye``)."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -246,14 +253,19 @@ class RuntimeSnapshot(_Wire, frozen=True, kw_only=True):
         )
 
 
+_encoder: Final = msgspec.json.Encoder(enc_hook=str)
 _decoder: Final = msgspec.json.Decoder(RuntimeSnapshot)
 _session_decoder: Final = msgspec.json.Decoder(SessionList)
 _any_decoder: Final = msgspec.json.Decoder()
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON bytes of a wire type, on one line."""
-    return msgspec.json.encode(value)
+    """JSON bytes of a wire type or of plain values, on one line; what JSON does not know becomes its ``str()``."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        # half a character, as in the name of a file that is not UTF-8, in some error's text: send the rest
+        return _encoder.encode(printable_tree(msgspec.to_builtins(value, enc_hook=str)))
 
 
 def decode_snapshot(data: bytes) -> RuntimeSnapshot:
@@ -279,4 +291,4 @@ def _decode(data: bytes, decoder: msgspec.json.Decoder[_T], type_: type[_T]) -> 
             return decoder.decode(data)
         return msgspec.convert(printable_tree(_any_decoder.decode(data)), type_)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise SnapshotError(printable_tree(str(error))) from None
+        raise SnapshotError(printable(str(error))) from None

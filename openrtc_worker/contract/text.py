@@ -8,10 +8,13 @@ from typing import Any
 MAX_TEXT = 256
 """Characters kept of one string that came over the network."""
 
-# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides and isolates, zero-width
-# marks, surrogates, tags. ESC is among the C0 controls: nothing that starts a terminal sequence survives.
+# C0 and C1 controls, DEL, line and paragraph separators, bidirectional overrides and isolates, surrogates, tags:
+# what a terminal obeys. ESC is among the C0 controls: nothing that starts a terminal sequence survives. And what
+# shows as nothing (zero-width marks, fillers, joiners, variation selectors), or two names could look the same.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
@@ -27,7 +30,7 @@ def printable_tree(value: Any, limit: int = MAX_TEXT) -> Any:
         return printable(value, limit)
     if isinstance(value, dict):
         return {printable_tree(key, limit): printable_tree(item, limit) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [printable_tree(item, limit) for item in value]
     return value
 
