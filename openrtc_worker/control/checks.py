@@ -39,14 +39,12 @@ class HostCheck:
         if header is None:
             raise Refusal("host", "the request names no host")
         match = _AUTHORITY.fullmatch(header)
-        named = [(match["v6"] or match["name"]) if match else header]
-        if target_host is not None:
-            named.append(target_host)
-        for name in named:
+        named = [match["v6"] or match["name"] if match else ""]
+        for name in named if target_host is None else [*named, target_host]:
             if not self._allowed(name):
                 raise Refusal(
                     "host",
-                    f"{printable(name, 100)!r} is not a name of this worker: ask by address,"
+                    f"{printable(name or header, 100)!r} is not a name of this worker: ask by address,"
                     " or add the name to control_allowed_hosts (OPENRTC_CONTROL_ALLOWED_HOSTS)",
                 )
 

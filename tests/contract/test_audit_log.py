@@ -12,8 +12,12 @@ from openrtc_worker.contract import audit
 from openrtc_worker.contract.audit import AuditEvent, AuditLog
 
 
+def ignored(event):
+    """A sink that wants nothing."""
+
+
 def test_numbers_start_at_one_and_have_no_gap():
-    log = AuditLog(sink=lambda event: None)
+    log = AuditLog(sink=ignored)
     assert [log.emit("deployment.started").seq for _ in range(3)] == [1, 2, 3]
     assert log.last_seq == 3
 
@@ -37,14 +41,14 @@ def test_an_event_says_who_did_what_to_whom_when_and_with_what_result():
 
 
 def test_an_event_of_another_version_keeps_it():
-    log = AuditLog(sink=lambda event: None, version="v1")
+    log = AuditLog(sink=ignored, version="v1")
     assert log.emit("worker.rejected", version="v2").version == "v2"
     assert log.emit("worker.rejected").version == "v1"
 
 
 @pytest.mark.parametrize("name", ["seq", "timestamp", "event"])
 def test_a_field_cannot_take_a_reserved_name_and_the_attempt_uses_no_number(name):
-    log = AuditLog(sink=lambda event: None)
+    log = AuditLog(sink=ignored)
     with pytest.raises(ValueError, match=name):
         log.emit("worker.cordoned", **{name: 1})
     assert log.emit("worker.cordoned").seq == 1
@@ -86,7 +90,7 @@ def test_without_a_sink_each_event_is_one_line_of_json(caplog):
 
 
 def test_only_the_last_thousand_are_kept_and_a_reader_asks_from_where_it_was():
-    log = AuditLog(sink=lambda event: None)
+    log = AuditLog(sink=ignored)
     for _ in range(audit.KEPT_EVENTS + 5):
         log.emit("worker.rejected")
     assert [event.seq for event in log.after(0)][:2] == [6, 7]
@@ -96,7 +100,7 @@ def test_only_the_last_thousand_are_kept_and_a_reader_asks_from_where_it_was():
 
 
 def test_a_listener_hears_events_until_it_stops():
-    log, heard = AuditLog(sink=lambda event: None), []
+    log, heard = AuditLog(sink=ignored), []
     stop = log.listen(heard.append)
     log.emit("worker.cordoned")
     stop()

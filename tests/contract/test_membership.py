@@ -17,13 +17,16 @@ NOW = 1_700_000_000.0
 CLAIM = {"version": "v2.0.0", "worker_id": "voice-a-1", "timestamp": NOW}
 
 
-def signed(secret="s3cret", **claim):
+SECRET = "s3cret"
+
+
+def signed(*, secret=SECRET, **claim):
     claim = {**CLAIM, **claim}
     return {**claim, "token": sign_membership(**claim, secret=secret)}
 
 
 def verifier(**settings):
-    return MembershipVerifier(**{"secrets": ["s3cret"], "clock": lambda: NOW, **settings})
+    return MembershipVerifier(**{"secrets": [SECRET], "clock": lambda: NOW, **settings})
 
 
 def reason_of(claim, **settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import msgspec
@@ -73,6 +74,7 @@ def test_keys_of_a_later_version_are_ignored_and_a_later_state_is_taken():
         b'{"deployment_version":null,"draining":false,"active_sessions":1,"load":NaN}',
         '{"deployment_version":"é","x":'.encode() + b'{"a":' * 2_000 + b"1" + b"}" * 2_001,
     ],
+    ids=lambda data: repr(data[:60]),
 )
 def test_anything_else_is_one_line_that_says_what_is_wrong(data):
     with pytest.raises(SnapshotError) as refused:
@@ -122,18 +124,17 @@ def test_a_snapshot_of_printable_text_arrives_as_it_was_sent(snapshot):
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
 def test_no_bytes_raise_anything_but_a_snapshot_error(data):
-    try:
+    with contextlib.suppress(SnapshotError):
         decode_snapshot(data)
-    except SnapshotError:
-        pass
 
 
 def test_the_keys_that_openrtc_has_too_lie_flat():
     snapshot = RuntimeSnapshot(deployment_version="v1", draining=True, active_sessions=1)
-    for key in (
-        "timestamp uptime_seconds registered_agents active_sessions total_sessions_started total_session_failures"
-        " last_routed_agent last_error sessions_by_agent sessions_by_tenant deployment_version draining resident_set"
-    ).split():
+    shared = """
+        timestamp uptime_seconds registered_agents active_sessions total_sessions_started total_session_failures
+        last_routed_agent last_error sessions_by_agent sessions_by_tenant deployment_version draining resident_set
+    """
+    for key in shared.split():
         assert key in snapshot.to_dict()
 
 

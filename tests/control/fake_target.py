@@ -17,13 +17,17 @@ from openrtc_worker.contract.snapshot import (
 from openrtc_worker.control.target import ConflictError
 
 
+def ignored(event):
+    """A sink that wants nothing."""
+
+
 class FakeTarget:
     """Remembers what was asked of it, and is in whatever state a test puts it."""
 
     def __init__(self, *, worker_id="voice-a-1", boot_id="b00t1"):
         self.worker_id = worker_id
         self.boot_id = boot_id
-        self.audit_log = AuditLog(sink=lambda event: None)
+        self.audit_log = AuditLog(sink=ignored)
         self.ready = True
         self.calls = []
         self.session_list = []
