@@ -111,14 +111,15 @@ class Ledger:
         live = self._live.get(job_id)
         if live is None:
             return
-        had_callers = live.callers is None or live.callers > 0
+        seen_before = live.callers
         live.callers = callers
         if callers > 0:
             live.alone_since = None
             live.caller_had_left = False
-        elif had_callers:
+        elif seen_before != 0:
             live.alone_since = now
-            if not live.cut:
+            # a caller who never came has not left: somebody may be about to join, and would find nobody
+            if seen_before is not None and not live.cut:
                 live.caller_had_left = True
 
     def ending_reported(self, job_id: str, ending: Ending) -> None:
@@ -238,9 +239,12 @@ _OUTCOMES = {
 
 def _outcome(live: _Live) -> Outcome:
     """How a call ended, from what the worker did to it and what its job saw."""
-    if live.ending is Ending.ERROR:
-        return Outcome.FAILED
+    if live.ending in (Ending.ERROR, Ending.HANGUP):
+        # reported before any cut: the call was over, and only its clean-up was still going on
+        return _OUTCOMES[live.ending]
     if live.caller_had_left:
         # nobody was on the line any more: whatever ended it dropped no one
         return Outcome.COMPLETED
-    return Outcome.CUT if live.cut else _OUTCOMES[live.ending]
+    if live.cut and live.ending in (None, Ending.STOPPED):
+        return Outcome.CUT
+    return _OUTCOMES[live.ending]

@@ -1,0 +1,500 @@
+"""One boot of a worker: the shell around the lifecycle that keeps time, carries out decisions and answers requests.
+
+It knows no LiveKit: the adapter tells it what happens and does what it asks (:class:`LiveKitSide`). Everything
+happens on the worker's event loop; :meth:`Boot.begin_drain`, :meth:`Boot.runtime_snapshot` and
+:attr:`Boot.reported_load` may be used from any thread, and before there is a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from openrtc_worker.call_file import CallFile
+from openrtc_worker.calls import Calls
+from openrtc_worker.clock import AnchoredClock
+from openrtc_worker.contract import audit
+from openrtc_worker.control.settings import ControlError, ControlSettings, default_worker_id
+from openrtc_worker.control.target import ConflictError, Requester
+from openrtc_worker.environment import platform_info
+from openrtc_worker.gate import BEAT
+from openrtc_worker.lifecycle import (
+    CutDue,
+    Decision,
+    Decisions,
+    DrainCompleted,
+    DrainShortened,
+    DrainStarted,
+    Exit,
+    ExitCode,
+    KillDue,
+    Lifecycle,
+    LifecycleConflictError,
+)
+from openrtc_worker.outbox import Outbox
+from openrtc_worker.snapshots import Link, LoopLag, Notes, assemble
+from openrtc_worker.trail import SYSTEM, Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from openrtc_worker.contract.audit import AuditLog, Sink
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot, SessionInfo
+    from openrtc_worker.control.server import ControlServer
+    from openrtc_worker.control.target import Effect
+    from openrtc_worker.ledger import Call
+    from openrtc_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+_FLUSH_TIMEOUT = 2.0
+"""Seconds that the audit sink and the call file get to finish when the boot ends."""
+
+
+class LiveKitSide(Protocol):
+    """What the boot asks of the adapter; every method returns at once."""
+
+    def tell_full(self) -> None:
+        """Tell LiveKit, now and for good, that this worker is full."""
+        ...
+
+    def tell_load(self) -> None:
+        """Tell LiveKit the present load without waiting for the next regular report."""
+        ...
+
+    def active_job_ids(self) -> Collection[str]:
+        """The jobs that run in this worker."""
+        ...
+
+    def unassigned_job_ids(self) -> Collection[str]:
+        """The accepted offers that LiveKit has not assigned."""
+        ...
+
+    def kill_jobs(self, pids: Collection[int]) -> None:
+        """End what could not be ended otherwise; where jobs are threads there is nothing to do but to exit."""
+        ...
+
+    def link(self) -> Link:
+        """The connection to LiveKit."""
+        ...
+
+
+class Boot:
+    """One life of a worker process, from its construction to its exit code. Implements ``ControlTarget``."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        audit_sink: Sink | None = None,
+        clock: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.boot_id = uuid.uuid4().hex
+        self.clock = clock or AnchoredClock()
+        self._monotonic = monotonic
+        self._environ = os.environ if environ is None else environ
+        self._lock = threading.RLock()
+        self.notes = Notes(started_at=self.clock(), platform=platform_info(self._environ))
+        self._trail = Trail(
+            audit_sink,
+            version=settings.deployment_version,
+            boot_id=self.boot_id,
+            worker_id=lambda: self.worker_id,
+            clock=self.clock,
+        )
+        self.calls = Calls(
+            capacity=settings.max_concurrent_sessions,
+            clock=self.clock,
+            monotonic=monotonic,
+            trail=self._trail,
+            notes=self.notes,
+            lock=self._lock,
+        )
+        self._lifecycle = Lifecycle(
+            drain_timeout=settings.drain_timeout,
+            cut_grace=settings.cut_grace,
+            drain_linger=settings.drain_linger,
+            waits=settings.waits_after_drain(self._environ),
+        )
+        self._lag = LoopLag()
+        self._outbox = Outbox("the call file")
+        self._file: CallFile | None = None
+        self._decided: deque[tuple[Decision, Requester]] = deque()
+        self._listeners: list[Callable[[], None]] = []
+        self._seq = 0
+        self._worker_id: str | None = None
+        self._link = Link()
+        self.registered_once = False
+        """Whether LiveKit ever took this boot's registration."""
+        self.reported_load = 0.0
+        """What LiveKit is told; a plain number, so that asking for it can never fail, from whatever thread."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._livekit: LiveKitSide | None = None
+        self._control: ControlServer | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._exited = asyncio.Event()
+
+    # -- opening and closing ------------------------------------------------------------------------------------
+
+    async def open(self, livekit: LiveKitSide) -> None:
+        """Serve the control endpoint and start to keep time. LiveKit is not contacted.
+
+        Raises:
+            ControlError: the endpoint cannot be served as it is set up.
+            StateDirError: the state folder cannot be used.
+        """
+        from openrtc_worker.control.server import ControlServer
+
+        self._loop = asyncio.get_running_loop()
+        self._trail.start()
+        if self.exit_code is not None:  # drained before there was anything to drain
+            self._exited.set()
+        control = ControlServer(self, settings=self._control_settings())
+        await control.start()
+        self._control = control
+        self._worker_id = default_worker_id(control.port, self._environ)
+        if self.settings.state_dir is not None:
+            self._outbox.start()
+            self._file = CallFile(
+                self.settings.state_dir,
+                worker_id=self._worker_id,
+                boot_id=self.boot_id,
+                clock=self.clock,
+                defer=self._outbox.put,
+            )
+            self.notes.previous_boot = self._file.previous
+        self.calls.open(self._file)
+        self._livekit = livekit
+        if self.draining:
+            livekit.tell_full()
+        self._beat = asyncio.create_task(self._keep_time(), name="openrtc-beat")
+        self._changed()
+
+    async def until_exit(self) -> ExitCode:
+        """Wait until the boot is over; everything is still open then."""
+        await self._exited.wait()
+        return self.exit_code or ExitCode.DRAINED
+
+    async def say_bye(self, code: int) -> None:
+        """Hand the last snapshot, with the exit code, to whoever watches; let audit sink and call file finish."""
+        self._trail.rest()
+        self.notes.exit_code = code
+        self._changed()
+        if self._control is not None:
+            await self._control.say_bye(self.runtime_snapshot())
+        if self._file is not None:
+            self._file.exited(code)
+        await asyncio.to_thread(self._outbox.stop, _FLUSH_TIMEOUT)
+        await asyncio.to_thread(self._trail.stop, _FLUSH_TIMEOUT)
+
+    async def close(self) -> None:
+        """Close what :meth:`open` opened, as far as it got."""
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.gather(self._beat, return_exceptions=True)
+        if self._control is not None:
+            await self._control.aclose()
+        self.calls.close()
+        if self._file is not None:
+            self._file.close()
+        self._outbox.stop(_FLUSH_TIMEOUT)
+        self._trail.stop(_FLUSH_TIMEOUT)
+        self._loop = None
+
+    def _control_settings(self) -> ControlSettings:
+        given = self.settings.control
+        return ControlSettings.from_environment(
+            self._environ,
+            host=given.host,
+            port=given.port,
+            allowed_hosts=given.allowed_hosts,
+            operator_keys=given.operator_keys,
+            read_token=given.read_token,
+            tls_cert=given.tls_cert,
+            tls_key=given.tls_key,
+            tls_client_ca=given.tls_client_ca,
+        )
+
+    # -- what it is (ControlTarget) -----------------------------------------------------------------------------
+
+    @property
+    def worker_id(self) -> str:
+        """``OPENRTC_WORKER_ID``, else the host's name; final once the endpoint's port is bound."""
+        if self._worker_id is None:
+            try:
+                return default_worker_id(self._control_settings().port, self._environ)
+            except ControlError:
+                return ""  # said plainly when the endpoint is opened
+        return self._worker_id
+
+    @property
+    def audit_log(self) -> AuditLog:
+        return self._trail.log
+
+    @property
+    def control_url(self) -> str | None:
+        """Where the endpoint listens, once it does."""
+        return None if self._control is None else self._control.url
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What our agents carry in their rooms: LiveKit shows it, so a room tells which version answers it."""
+        mine = {
+            "openrtc.version": self.settings.deployment_version,
+            "openrtc.boot": self.boot_id,
+            "openrtc.worker": self.worker_id,
+        }
+        return {name: value for name, value in mine.items() if value}
+
+    @property
+    def ready(self) -> bool:
+        return self._livekit is not None and self._livekit.link().connected
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun; from any thread."""
+        return self._lifecycle.draining
+
+    @property
+    def exit_code(self) -> ExitCode | None:
+        return self._lifecycle.exit_code
+
+    def runtime_snapshot(self) -> RuntimeSnapshot:
+        """What the worker is doing right now; from any thread, also before there is a loop."""
+        with self._lock:
+            return assemble(
+                self.notes,
+                now=self.clock(),
+                seq=self._seq,
+                boot_id=self.boot_id,
+                worker_id=self.worker_id,
+                settings=self.settings,
+                lifecycle=self._lifecycle,
+                ledger=self.calls.ledger,
+                link=Link() if self._livekit is None else self._livekit.link(),
+                reported_load=self.reported_load,
+                loop_lag=self._lag.worst(self._monotonic()),
+                findings=self._findings(),
+            )
+
+    def sessions(self) -> Sequence[SessionInfo]:
+        return self.calls.ledger.sessions(self.clock())
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.append(callback)
+
+        def stop() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return stop
+
+    def _findings(self) -> list[str]:
+        failing = {"audit_sink_failing": self._trail.is_failing, "call_file_failing": self._outbox.failing}
+        return [*self.notes.findings, *(code for code, is_so in failing.items() if is_so)]
+
+    def _changed(self) -> None:
+        self._seq += 1
+        for listener in tuple(self._listeners):
+            listener()
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def begin_drain(self, *, by: Requester, timeout: float | None = None) -> Effect:
+        """Start the drain, or shorten the one that runs; latched at once, from any thread."""
+        with self._lock:
+            effect, decisions = self._lifecycle.begin_drain(
+                self.clock(),
+                source=by.source,
+                actor=by.actor,
+                reason=by.reason,
+                op_id=by.op_id,
+                timeout=timeout,
+            )
+            self._weigh()
+        self._decide(decisions, by)
+        return effect
+
+    def cordon(self, *, by: Requester) -> Effect:
+        return self._set_cordoned(True, by)
+
+    def uncordon(self, *, by: Requester) -> Effect:
+        return self._set_cordoned(False, by)
+
+    def _set_cordoned(self, wanted: bool, by: Requester) -> Effect:
+        try:
+            with self._lock:
+                effect = self._lifecycle.cordon() if wanted else self._lifecycle.uncordon()
+                self._weigh()
+        except LifecycleConflictError as error:
+            raise ConflictError(str(error)) from None
+        if effect == "started":
+            if self._livekit is not None:
+                self._livekit.tell_load()
+            self._trail.act(audit.WORKER_CORDONED if wanted else audit.WORKER_UNCORDONED, by)
+            self._changed()
+        return effect
+
+    # -- what LiveKit says --------------------------------------------------------------------------------------
+
+    def registered(self) -> None:
+        """LiveKit took the (first or a later) registration."""
+        with self._lock:
+            decisions = self._lifecycle.registered(self.clock())
+            self._weigh()
+        if not self.registered_once:
+            self.registered_once = True
+            if not self.draining:
+                self._trail.act(audit.DEPLOYMENT_STARTED, max_sessions=self.settings.max_concurrent_sessions)
+        self._decide(decisions)
+        self._changed()
+
+    def refusal(self) -> str | None:
+        """Why an offer that is handled now is refused, or None."""
+        return self._lifecycle.refusal or self.calls.refusal
+
+    def offer_refused(self, reason: str) -> None:
+        self.calls.refused(reason)
+        self._changed()
+
+    def offer_answered(self, call: Call) -> None:
+        """We are about to say yes; from here on the offer takes a place."""
+        self.calls.answered(call)
+        self._recount()
+
+    def call_started(self, call: Call) -> None:
+        """The job is launched."""
+        self.calls.started(call)
+        self._recount()
+
+    def launch_failed(self, call: Call, error: BaseException) -> None:
+        """LiveKit gave us the job and we could not run it."""
+        self.calls.launch_failed(call, error)
+        self._recount()
+
+    def offer_lost(self, call: Call) -> None:
+        """We said yes and LiveKit had given up on us."""
+        self.calls.offer_lost(call)
+        self._recount()
+
+    def _weigh(self) -> None:
+        """LiveKit takes its target (0.7) for full, and draws workers by how far below it they are: just below it
+        at full capacity, so that each worker is used to the last place, and 1 when nothing more may come.
+        """
+        if self._lifecycle.refusal in ("cordoned", "draining"):
+            self.reported_load = 1.0
+            return
+        share = min(1.0, self.calls.taken / self.settings.max_concurrent_sessions)
+        self.reported_load = (self.settings.livekit_target_load - 0.01) * share
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    async def _keep_time(self) -> None:
+        while True:
+            try:
+                self._turn()
+            except Exception:  # the beat ends calls, drains and the process: it must go on
+                logger.exception("the worker's beat failed")
+            await asyncio.sleep(BEAT)
+
+    def _turn(self) -> None:
+        now = self._monotonic()
+        self._lag.seen(self.calls.gate.beat(now), now)
+        changed = False
+        if self._livekit is not None:
+            self.calls.assigned(self._livekit.unassigned_job_ids())
+            changed = self.calls.reap(self._livekit.active_job_ids())
+            link = self._livekit.link()
+            changed = changed or link != self._link
+            self._link = link
+        self._trail.due()
+        self._recount(changed=changed)
+
+    def _recount(self, *, changed: bool = True) -> None:
+        """Tell the lifecycle the numbers, and do what follows from them and from the time."""
+        with self._lock:
+            decisions = self._numbers()
+            self._weigh()
+        self._decide(decisions)
+        if changed:
+            self._changed()
+
+    def _numbers(self) -> Decisions:
+        ledger, gate = self.calls.ledger, self.calls.gate
+        return self._lifecycle.calls_changed(self.clock(), live=ledger.active, pending=gate.pending, cut=ledger.cut)
+
+    # -- decisions ----------------------------------------------------------------------------------------------
+
+    def _decide(self, decisions: Decisions, by: Requester = SYSTEM) -> None:
+        if not decisions:
+            return
+        self._decided.extend((decision, by) for decision in decisions)
+        loop = self._loop
+        if loop is None or _runs_here(loop):
+            self._carry_out()
+        else:
+            loop.call_soon_threadsafe(self._carry_out)
+
+    def _carry_out(self) -> None:
+        while self._decided:
+            decision, by = self._decided.popleft()
+            match decision:
+                case DrainStarted(drain):
+                    if self._livekit is not None:
+                        self._livekit.tell_full()
+                    logger.info("drain begun by %s (%s)", drain.actor, drain.source)
+                    active = self.calls.ledger.active
+                    self._trail.act(audit.DEPLOYMENT_DRAIN_STARTED, by, deadline=drain.deadline, active=active)
+                case DrainShortened(drain):
+                    self._trail.act(audit.DEPLOYMENT_DRAIN_SHORTENED, by, deadline=drain.deadline)
+                case CutDue():
+                    logger.warning("the drain's deadline passed: ending %d calls", self.calls.ledger.active)
+                    self.calls.cut_all()
+                case KillDue():
+                    self._kill()
+                case DrainCompleted(result):
+                    self._drained(result)
+                case Exit(code):
+                    logger.info("exit code %d (%s)", code, code.name.lower().replace("_", " "))
+                    self._exited.set()
+        self._changed()
+
+    def _kill(self) -> None:
+        logger.error(
+            "%d calls could not be ended in %g s: killing them", self.calls.ledger.active, self.settings.cut_grace
+        )
+        if self._livekit is not None:
+            self._livekit.kill_jobs(self.calls.live_pids)
+        self.calls.end_all()
+        with self._lock:
+            decisions = self._numbers() + self._lifecycle.all_killed(self.clock())
+        self._decided.extend((decision, SYSTEM) for decision in decisions)
+
+    def _drained(self, result: str) -> None:
+        counts = self.calls.ledger.counts()
+        drain = self._lifecycle.drain
+        logger.info(
+            "drained: %s calls completed, %s failed, %s dropped", counts.completed, counts.failed, counts.dropped
+        )
+        self._trail.act(
+            audit.DEPLOYMENT_DRAIN_COMPLETED,
+            result=result,
+            seconds=0.0 if drain is None else self.clock() - drain.started_at,
+            **{name: getattr(counts, name) for name in counts.__struct_fields__},
+        )
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

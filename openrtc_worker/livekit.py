@@ -1,0 +1,516 @@
+"""The adapter: the only module that knows livekit-agents.
+
+``DeployServer`` is an ``AgentServer`` that refuses so that another worker gets the call, reports a load that LiveKit
+understands, and tells a :class:`~openrtc_worker.boot.Boot` what happens. What it relies on beyond the public API of
+livekit-agents 1.8 is marked *private*, and has a test of its own that names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import math
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from livekit import rtc
+from livekit.agents import (
+    Agent,
+    AgentServer,
+    AgentSession,
+    AssignmentTimeoutError,
+    CloseEvent,
+    CloseReason,
+    JobContext,
+    JobExecutorType,
+    JobRequest,
+)
+from livekit.agents.job import JobAcceptArguments
+from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a constant
+from livekit.agents.worker import ServerType
+
+from openrtc_worker import processes
+from openrtc_worker.boot import Boot
+from openrtc_worker.control.target import Requester
+from openrtc_worker.hook import OfferClosedError, Question
+from openrtc_worker.job import JobSide
+from openrtc_worker.ledger import Ending
+from openrtc_worker.offers import Acceptance, Answer, Offered, Offers, Rejection
+from openrtc_worker.probe import Credentials
+from openrtc_worker.routing import Route
+from openrtc_worker.settings import AfterDrain, ControlArguments, WorkerSettings
+from openrtc_worker.snapshots import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+    from pathlib import Path
+
+    from livekit.agents import SimulationContext
+    from livekit.protocol import agent as protocol
+
+    from openrtc_worker.contract.audit import AuditLog, Sink
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot
+    from openrtc_worker.lifecycle import ExitCode
+    from openrtc_worker.offers import Router
+    from openrtc_worker.registry import AgentConfig, Provider
+
+logger = logging.getLogger(__name__)
+
+_CALLERS = (
+    rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
+    rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
+    rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
+)
+_ENDINGS = {
+    rtc.DisconnectReason.CLIENT_INITIATED: Ending.HANGUP,
+    rtc.DisconnectReason.ROOM_DELETED: Ending.HANGUP,
+    rtc.DisconnectReason.ROOM_CLOSED: Ending.HANGUP,
+    rtc.DisconnectReason.USER_REJECTED: Ending.HANGUP,
+    rtc.DisconnectReason.PARTICIPANT_REMOVED: Ending.REMOVED,
+}
+"""How a call ended by the reason for which our room was disconnected; every other reason is a lost one."""
+
+_WORKER_ENDED_IT = "parent process shutdown"
+"""livekit's reason for a job that ended because its worker, or LiveKit through it, said so."""
+
+
+class DeployServer(AgentServer):
+    """A livekit ``AgentServer`` with a version, a snapshot and a drain that drains.
+
+    Register the entrypoint with ``rtc_session`` as always and run it with ``sys.exit(openrtc_worker.run(server))``.
+    Takes the arguments below and every argument of ``AgentServer`` but ``load_fnc`` and ``load_threshold``. All
+    times are in seconds.
+
+    Args:
+        deployment_version: what this worker runs; None is an untagged worker.
+        audit_sink: called with every audit event, in a thread of its own; None logs them.
+        max_concurrent_sessions: the hard cap of live calls.
+        drain_timeout: after this long a drain cuts what is left, and ``cut_grace`` later it kills.
+        control_host: where the control endpoint listens; see the README for its other arguments.
+        drain_linger: the endpoint stays up this long after the last call.
+        after_drain: ``exit``, ``wait`` for a signal, or ``auto``: wait under Kubernetes only.
+        answer_timeout: what the request hook may take.
+        connect_timeout: until the first registration; 0 is for ever.
+        state_dir: folder where live calls are noted, for the next boot to tell what became of them.
+        livekit_target_load: the server's ``agents.target_load``.
+        dispatch_deployment: LiveKit's routing key: only dispatches that name it come here.
+        router: which agent answers a job; None answers them all.
+
+    Raises:
+        ValueError: an argument has a value that cannot be used; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        deployment_version: str | None = None,
+        audit_sink: Sink | None = None,
+        max_concurrent_sessions: int = 50,
+        drain_timeout: float = 3600,
+        control_host: str | None = None,
+        control_port: int | None = None,
+        control_allowed_hosts: Sequence[str] | None = None,
+        operator_keys: Path | str | None = None,
+        read_token: str | None = None,
+        control_tls_cert: Path | str | None = None,
+        control_tls_key: Path | str | None = None,
+        control_tls_client_ca: Path | str | None = None,
+        cut_grace: float = 30,
+        drain_linger: float = 3,
+        after_drain: AfterDrain = "auto",
+        answer_timeout: float = 1.5,
+        connect_timeout: float = 60,
+        state_dir: Path | str | None = None,
+        livekit_target_load: float = 0.7,
+        dispatch_deployment: str | None = None,
+        router: Router | None = None,
+        isolation: str | None = None,
+        **server_options: Any,
+    ) -> None:
+        settings = WorkerSettings(
+            deployment_version=deployment_version,
+            max_concurrent_sessions=max_concurrent_sessions,
+            drain_timeout=drain_timeout,
+            cut_grace=cut_grace,
+            drain_linger=drain_linger,
+            after_drain=after_drain,
+            answer_timeout=answer_timeout,
+            connect_timeout=connect_timeout,
+            livekit_target_load=livekit_target_load,
+            state_dir=state_dir,
+            dispatch_deployment=dispatch_deployment,
+            control=ControlArguments(
+                host=control_host,
+                port=control_port,
+                allowed_hosts=control_allowed_hosts,
+                operator_keys=operator_keys,
+                read_token=read_token,
+                tls_cert=control_tls_cert,
+                tls_key=control_tls_key,
+                tls_client_ca=control_tls_client_ca,
+            ),
+        )
+        for name in ("load_fnc", "load_threshold"):
+            if name in server_options:
+                raise ValueError(
+                    f"{name} cannot be set: DeployServer reports its own load, from max_concurrent_sessions"
+                )
+        if dispatch_deployment is not None:
+            os.environ["LIVEKIT_AGENT_DEPLOYMENT"] = dispatch_deployment  # the only way livekit-agents takes it
+        # a fixed health port would keep the second worker of a host from starting; with its own threshold livekit
+        # accepts only as many jobs at once as it has idle processes; and it gives up connecting after 16 times
+        if isolation is not None:
+            if isolation not in ("process", "thread"):
+                raise ValueError(f"isolation must be process or thread, not {isolation!r}")
+            server_options["job_executor_type"] = JobExecutorType(isolation)
+        defaults = {"host": "127.0.0.1", "port": 0, "max_retry": sys.maxsize, "session_end_timeout": 60.0}
+        preload = [*(server_options.pop("preload_modules", None) or ()), "openrtc_worker._ignore_sigterm"]
+        super().__init__(
+            load_fnc=self._load, load_threshold=math.inf, preload_modules=preload, **{**defaults, **server_options}
+        )
+        self.boot = Boot(settings, audit_sink=audit_sink)
+        self._offers = Offers(self.boot, router=router or (lambda _: Route()), lost=AssignmentTimeoutError)
+        self._user_hook: Callable[[JobRequest], Any] | None = None
+        self._entrypoint: JobEntrypoint | None = None
+        self._registered_at: float | None = None
+        self._runner: str | None = None
+        self.started = asyncio.Event()
+        """Set once livekit's process pool is warm and it begins to connect."""
+        self._is_running = False
+        self._is_full = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._livekit_drain: asyncio.Task[None] | None = None
+        self.on("worker_started", self._on_started)
+        self.on("worker_registered", self._on_registered)
+
+    # -- public face --------------------------------------------------------------------------------------------
+
+    @property
+    def deployment_version(self) -> str | None:
+        """The version that this worker runs, stripped."""
+        return self.boot.settings.deployment_version
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun; never false again once true."""
+        return self.boot.draining
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """The events of this boot."""
+        return self.boot.audit_log
+
+    def begin_drain(self) -> None:
+        """Refuse new jobs; live calls run to their hangup, then the process exits. From any thread, also twice."""
+        self.boot.begin_drain(by=Requester(source="api"))
+
+    def runtime_snapshot(self) -> RuntimeSnapshot:
+        """What the worker is doing right now; from any thread, also before it runs."""
+        return self.boot.runtime_snapshot()
+
+    def rtc_session(  # type: ignore[override]  # one signature for both of livekit's overloads
+        self,
+        func: Callable[[JobContext], Awaitable[None]] | None = None,
+        *,
+        agent_name: str = "",
+        type: ServerType = ServerType.ROOM,  # noqa: A002 - livekit's name
+        on_request: Callable[[JobRequest], Any] | None = None,
+        on_session_end: Callable[[JobContext], Any] | None = None,
+        on_simulation_end: Callable[[SimulationContext], Any] | None = None,
+    ) -> Any:
+        """Register the entrypoint, as ``AgentServer.rtc_session`` does; also a decorator."""
+
+        def register(entrypoint: Callable[[JobContext], Awaitable[None]]) -> Callable[[JobContext], Awaitable[None]]:
+            self._user_hook = on_request
+            self._entrypoint = JobEntrypoint(entrypoint)
+            super(DeployServer, self).rtc_session(
+                self._entrypoint,
+                agent_name=agent_name,
+                type=type,
+                on_request=self._answer,
+                on_session_end=on_session_end,
+                on_simulation_end=on_simulation_end,
+            )
+            self.boot.notes.registered_agents = self.boot.notes.registered_agents or 1
+            return entrypoint  # job processes look it up by its name, so the name must stay the user's function
+
+        return register if func is None else register(func)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def credentials(self) -> Credentials:
+        """Where this worker will register, and with what (*private*: the values that the constructor resolved)."""
+        return Credentials(self._ws_url, self._api_key, self._api_secret, self._http_proxy or None)
+
+    @property
+    def isolates_processes(self) -> bool:
+        """Whether each call has a process of its own (*private*)."""
+        return self._job_executor_type is JobExecutorType.PROCESS
+
+    @property
+    def entrypoint(self) -> JobEntrypoint | None:
+        """What job processes are sent; None before ``rtc_session``."""
+        return self._entrypoint
+
+    async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
+        """Livekit's own ``run``; under our runner the boot is open already."""
+        if self._runner is None:
+            await self._open_under_livekit()
+        self._is_running = True
+        if self._entrypoint is not None:
+            self._entrypoint.reports_path = self.boot.calls.reports_path
+        await super().run(devmode=devmode, unregistered=unregistered)
+
+    async def open(self, runner: str) -> None:
+        """Open the boot under *runner*. Raises ControlError or StateDirError."""
+        self._runner = runner
+        await self.boot.open(self)
+
+    async def drain(self, timeout: Any = None) -> None:  # noqa: ARG002 - the boot owns the deadline
+        """Drain and return when the boot is over; what livekit's command line calls on a signal."""
+        self.boot.begin_drain(by=Requester(source="signal"))
+        await self.boot.until_exit()
+
+    async def aclose(self) -> None:
+        """Close livekit's side; it can take long, so whoever calls it bounds it."""
+        if self._livekit_drain is not None:
+            self._livekit_drain.cancel()
+            await asyncio.gather(self._livekit_drain, return_exceptions=True)
+        if self._runner == "livekit":
+            self.boot.calls.cut_all()  # its ``dev`` command does not drain: whatever is live is being cut
+        await super().aclose()
+        self._offers.stop()
+
+    async def _open_under_livekit(self) -> None:
+        logger.warning(
+            "running under livekit's own command line: a second signal cuts every call;"
+            " run it with sys.exit(openrtc_worker.run(server)) instead"
+        )
+        self.boot.notes.findings.append("second_signal_cuts")
+        await self.open("livekit")
+        self._spawn(self._close_after_drain())
+
+    async def _close_after_drain(self) -> None:
+        code: ExitCode = await self.boot.until_exit()
+        await self.boot.say_bye(code)
+        self._spawn(self.aclose())
+
+    # -- what the boot asks (LiveKitSide) -----------------------------------------------------------------------
+
+    def tell_full(self) -> None:
+        """Tell LiveKit, now and for good, that this worker is full; before ``run`` it waits for it."""
+        self._is_full = True
+        if self._is_running and self._livekit_drain is None:
+            # it holds livekit's lock until the last job has ended; the deadline is the boot's
+            self._livekit_drain = asyncio.create_task(super().drain(timeout=0), name="livekit-drain")
+
+    def tell_load(self) -> None:
+        """Tell LiveKit the load now (*private*: its own report may come 2.5 s later)."""
+        if self.link().connected:
+            self._spawn(self._push_load())
+
+    async def _push_load(self) -> None:
+        await self._refresh_worker_load()
+        await self._update_worker_status()
+
+    def active_job_ids(self) -> Collection[str]:
+        """The jobs that run here; none before ``run`` has made its process pool."""
+        return {info.job.id for info in self.active_jobs} if hasattr(self, "_proc_pool") else ()
+
+    def unassigned_job_ids(self) -> Collection[str]:
+        """The accepted offers without an assignment (*private*)."""
+        return getattr(self, "_pending_assignments", ())
+
+    def kill_jobs(self, pids: Collection[int]) -> None:
+        """Kill job processes; jobs that are threads end with this process."""
+        if self.isolates_processes:
+            processes.kill(pids)
+
+    def link(self) -> Link:
+        """The connection to LiveKit (*private*: connected or not has no public property)."""
+        connected = self._registered_at is not None and not self._connecting and not self._closed
+        return Link(
+            connected=connected,
+            since=self._registered_at if connected else None,
+            worker_id=None if self._registered_at is None else self.id,
+            agent_name=self._agent_name,
+            deployment=self._deployment or None,
+            sdk=f"livekit-agents {SDK_VERSION}",
+        )
+
+    def _load(self) -> float:
+        return self.boot.reported_load
+
+    def _on_started(self) -> None:
+        self.started.set()
+        if self._is_full:
+            self.tell_full()
+
+    def _on_registered(self, _worker_id: str, _info: object) -> None:
+        self._registered_at = self.boot.clock()
+        # livekit says so an instant before it calls itself connected
+        asyncio.get_running_loop().call_soon(self.boot.registered)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- offers -------------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: JobRequest) -> None:
+        job, user_hook = request.job, self._user_hook
+        offered = Offered(
+            job_id=job.id,
+            room=job.room.name,
+            job_metadata=job.metadata,
+            room_metadata=job.room.metadata,
+            agent_name=job.agent_name,
+        )
+        hook = None if user_hook is None else lambda question: _consult(user_hook, Offer(job, question))
+        await self._offers.answer(offered, request, deployment=self._deployment or None, hook=hook)
+
+
+async def _consult(hook: Callable[[JobRequest], Any], offer: Offer) -> None:
+    """Run the user's hook, on its own loop; whatever goes wrong there is said and goes no further."""
+    try:
+        answer = hook(offer)
+        if inspect.isawaitable(answer):
+            await answer
+    except OfferClosedError as closed:
+        logger.info("the request hook answered in vain: %s", closed)
+    except Exception:
+        logger.exception("the request hook failed on a job of room %s", offer.room.name)
+
+
+class Offer(JobRequest):
+    """The offer as the user's hook sees it: ``reject`` passes the call on, ``accept`` asks the gate once more."""
+
+    def __init__(self, job: protocol.Job, question: Question[Answer]) -> None:
+        async def accept(wishes: JobAcceptArguments) -> None:
+            await question.give(
+                Acceptance(
+                    name=wishes.name,
+                    identity=wishes.identity,
+                    metadata=wishes.metadata,
+                    attributes=wishes.attributes,
+                )
+            )
+
+        async def reject(terminate: bool) -> None:
+            await question.give(Rejection(terminate))
+
+        super().__init__(job=job, on_reject=reject, on_accept=accept)
+
+    async def reject(self, *, terminate: bool = False) -> None:
+        """Refuse the job; another worker is asked, unless *terminate* ends it for good."""
+        await self._on_reject(terminate)
+
+
+# -- in the job ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class JobEntrypoint:
+    """The user's entrypoint with our ears on the room. Job processes receive it pickled."""
+
+    entrypoint: Callable[[JobContext], Awaitable[None]]
+    reports_path: str = ""
+
+    async def __call__(self, ctx: JobContext) -> None:
+        job = JobSide(self.reports_path, ctx.job.id, ctx.shutdown)
+        _listen(ctx.room, job)
+
+        async def closed(reason: str) -> None:
+            job.ended(Ending.STOPPED if reason == _WORKER_ENDED_IT else Ending.HANGUP)
+            await job.close()
+
+        ctx.add_shutdown_callback(closed)
+        joining = asyncio.create_task(_count_when_joined(ctx.room, job), name="openrtc-joining")
+        try:
+            await job.run(_run(self.entrypoint, ctx))
+        finally:
+            if not ctx.room.isconnected():
+                joining.cancel()
+        session = _session_of(ctx)
+        if session is not None:
+            session.on("close", lambda event: _note_session_error(job, event))
+        elif not ctx.room.isconnected() and not ctx.is_fake_job():
+            ctx.shutdown("the entrypoint returned")  # it never joined the room: livekit would keep the job for ever
+
+
+async def _run(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobContext) -> None:
+    await entrypoint(ctx)
+
+
+def _listen(room: rtc.Room, job: JobSide) -> None:
+    def joined(participant: rtc.RemoteParticipant) -> None:
+        if participant.kind in _CALLERS:
+            job.joined(participant.identity)
+
+    def left(participant: rtc.RemoteParticipant) -> None:
+        if participant.kind in _CALLERS:
+            job.left(participant.identity, reason_known=participant.disconnect_reason is not None)
+
+    room.on("participant_connected", joined)
+    room.on("participant_disconnected", left)
+    room.on("reconnected", lambda: _recount(room, job))
+    room.on("disconnected", lambda reason: job.ended(_ENDINGS.get(reason, Ending.LOST)))
+
+
+def _recount(room: rtc.Room, job: JobSide) -> None:
+    job.recounted(p.identity for p in room.remote_participants.values() if p.kind in _CALLERS)
+
+
+async def _count_when_joined(room: rtc.Room, job: JobSide) -> None:
+    while not room.isconnected():  # a room announces those who join later, not those whom we find there
+        await asyncio.sleep(0.1)
+    _recount(room, job)
+
+
+def _session_of(ctx: JobContext) -> AgentSession[Any] | None:
+    try:
+        return ctx.primary_session
+    except RuntimeError:
+        return None
+
+
+def _note_session_error(job: JobSide, event: CloseEvent) -> None:
+    if event.reason is CloseReason.ERROR:
+        job.ended(Ending.ERROR, str(event.error or "the session failed"))
+
+
+async def run_agent(ctx: JobContext, config: AgentConfig) -> None:
+    """Run a plain ``Agent`` in a session with the pool's providers, until the caller hangs up.
+
+    livekit's session closes when its caller leaves with a reason that means a hangup, and not when our own side
+    reconnects; the job then ends, where livekit alone would wait for the room to be closed.
+    """
+    assert config.agent_class is not None  # noqa: S101 - the pool calls it for agent classes only
+    given = {"stt": config.providers.stt, "llm": config.providers.llm, "tts": config.providers.tts}
+    session: AgentSession[Any] = AgentSession(
+        **{name: _made(provider) for name, provider in given.items() if provider is not None}
+    )
+
+    def closed(event: CloseEvent) -> None:
+        if event.reason is not CloseReason.JOB_SHUTDOWN:
+            ctx.shutdown(f"the session closed: {event.reason.value}")
+
+    session.on("close", closed)
+    await session.start(agent=config.agent_class(), room=ctx.room)
+    await ctx.connect()
+    if config.providers.greeting is not None:
+        await session.generate_reply(instructions=config.providers.greeting)
+
+
+def _made(provider: Provider) -> Any:
+    return provider if isinstance(provider, str) else provider()
+
+
+def check_agent_class(value: object) -> None:
+    """Raises TypeError when *value* is no ``livekit.agents.Agent`` subclass."""
+    if not (isinstance(value, type) and issubclass(value, Agent)):
+        raise TypeError(f"an agent must be a subclass of livekit.agents.Agent, not {value!r}")

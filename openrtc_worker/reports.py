@@ -1,0 +1,231 @@
+"""The line between a job and its worker: a datagram socket that works the same from a process and from a thread.
+
+The job says who it is, how many callers it sees and how it ended; the worker says *cut*. The kernel keeps what
+a job sent, also after the job's process is gone, so a worker that reads everything before it decides knows how
+the call ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from openrtc_worker.contract.text import printable
+from openrtc_worker.ledger import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+MAX_PATH = 103
+"""Bytes that a socket's path may have: 107 on Linux, 103 on macOS."""
+
+_MAX_DATAGRAM = 4096
+_CUT = b"cut"
+_numbers = itertools.count()
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """The job's code runs; ``path`` is where it listens for the cut."""
+
+    job: str
+    pid: int
+    path: str
+
+
+class CallersSeen(msgspec.Struct, frozen=True, tag="callers"):
+    """So many callers are on the line now."""
+
+    job: str
+    callers: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """How the call ended, as the job saw it; ``error`` is one line when its code failed."""
+
+    job: str
+    ending: Ending
+    error: str | None = None
+
+
+Report: TypeAlias = Hello | CallersSeen | Ended
+
+_decoder = msgspec.json.Decoder(Report)
+
+
+class ReportSocket:
+    """The worker's end. *receive* is called on the loop with each report, in each job's own order."""
+
+    def __init__(self, receive: Callable[[Report], None]) -> None:
+        self._receive = receive
+        self._folder = _short_folder()
+        self.path = os.path.join(self._folder, "w")
+        self._socket = _datagram_socket(self.path)
+        self._jobs: dict[str, str] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self.read_all)
+
+    def read_all(self) -> None:
+        """Take every report that has been sent by now."""
+        while True:
+            try:
+                data = self._socket.recv(_MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                logger.exception("cannot read what jobs report")
+                return
+            try:
+                report = _decoder.decode(data)
+            except msgspec.MsgspecError:
+                logger.warning("a datagram of %d bytes is no report of a job", len(data))
+                continue
+            if isinstance(report, Hello):
+                self._jobs[report.job] = report.path
+            self._receive(report)
+
+    def cut(self, job_id: str) -> bool:
+        """Tell a job to end its call now; False when it cannot be reached (it has not said hello, or is gone)."""
+        path = self._jobs.get(job_id)
+        if path is None:
+            return False
+        try:
+            self._socket.sendto(_CUT, path)
+        except OSError as error:
+            logger.warning("cannot tell job %s to end its call: %s", job_id, error)
+            return False
+        return True
+
+    def forget(self, job_id: str) -> None:
+        """The job is over."""
+        path = self._jobs.pop(job_id, None)
+        if path is not None:
+            with contextlib.suppress(OSError):  # a job process that was killed leaves its socket behind
+                os.unlink(path)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class JobLine:
+    """The job's end. Nothing here raises: a call must not end because its worker cannot be told about it.
+
+    Args:
+        worker_path: the path of the worker's :class:`ReportSocket`.
+        job_id: LiveKit's id of the job.
+        on_cut: called on the loop when the worker ends the call.
+    """
+
+    def __init__(self, worker_path: str, job_id: str, on_cut: Callable[[], None]) -> None:
+        self._job_id = job_id
+        self._on_cut = on_cut
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[bytes] = deque()
+        self._socket: socket.socket | None = None
+        self._ended = False
+        path = os.path.join(os.path.dirname(worker_path), f"{os.getpid()}.{next(_numbers)}")
+        try:
+            self._socket = _datagram_socket(path)
+            # connected, the kernel says when the worker's queue has room again
+            self._socket.connect(worker_path)
+        except OSError as error:
+            logger.warning("job %s cannot report to its worker: %s", job_id, error)
+            self._close_socket()
+            return
+        self._loop.add_reader(self._socket, self._read)
+        self._send(Hello(job=job_id, pid=os.getpid(), path=path))
+
+    def callers(self, count: int) -> None:
+        self._send(CallersSeen(job=self._job_id, callers=count))
+
+    def ended(self, ending: Ending, error: BaseException | str | None = None) -> None:
+        """Report how the call ended; only the first one counts."""
+        if self._ended:
+            return
+        self._ended = True
+        if isinstance(error, BaseException):
+            error = f"{type(error).__name__}: {error}"
+        self._send(Ended(job=self._job_id, ending=ending, error=None if error is None else printable(error)))
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Send what is left, for at most *timeout* seconds, and close."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._unsent and self._socket is not None:
+                    await asyncio.sleep(0.02)
+        self._close_socket()
+
+    def _send(self, report: Report) -> None:
+        if self._socket is None:
+            return
+        self._unsent.append(msgspec.json.encode(report))
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._socket is None:
+            return
+        while self._unsent:
+            try:
+                self._socket.send(self._unsent[0])
+            except (BlockingIOError, InterruptedError):
+                self._loop.add_writer(self._socket, self._flush)
+                return
+            except OSError as error:
+                logger.warning("job %s cannot report to its worker any more: %s", self._job_id, error)
+                self._close_socket()
+                return
+            self._unsent.popleft()
+        self._loop.remove_writer(self._socket)
+
+    def _read(self) -> None:
+        if self._socket is None:
+            return
+        with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
+            if self._socket.recv(_MAX_DATAGRAM) == _CUT:
+                self._on_cut()
+
+    def _close_socket(self) -> None:
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock)
+            self._loop.remove_writer(sock)
+        with contextlib.suppress(OSError):
+            name = sock.getsockname()
+            sock.close()
+            if name:
+                os.unlink(name)
+
+
+def _datagram_socket(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _short_folder() -> str:
+    """A folder of our own (mode 0700) whose sockets' paths are short enough."""
+    folder = tempfile.mkdtemp(prefix="openrtc-")
+    if len(os.fsencode(folder)) + 24 > MAX_PATH:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix="openrtc-", dir="/tmp")
+    return folder
