@@ -89,14 +89,6 @@ class Boot:
     *unwatched* when the fleet file no longer names its target.
     """
 
-    __slots__ = (
-        "_base_started", "_born", "_changed_version", "_cordoned_since", "_drain_seen_at", "_skew", "_started",
-        "boot_id", "complete", "counters", "ended", "ended_at", "exit_code", "faults", "final", "first_at",
-        "last_started_at", "late_starts", "live", "offers_lost_at", "open_calls", "owner", "raw", "report_at",
-        "row", "serial", "settled", "snapshot", "started_at", "state", "trend", "verdict",
-        "version",
-    )  # fmt: skip
-
     def __init__(
         self, snapshot: RuntimeSnapshot, raw: bytes, now: float, *, bye: bool, owner: str, serial: int
     ) -> None:
@@ -113,6 +105,10 @@ class Boot:
         self.last_started_at: float | None = None
         self.started_at: float | None = None
         """When the process started, by its uptime; None while it does not tell."""
+        self.drain_started_at: float | None = None
+        """When its drain began, on our clock; None where it does not tell."""
+        self.deadline: float | None = None
+        """When what is left is cut, on our clock."""
         self.ended: Literal["replaced", "unwatched"] | None = None
         self.ended_at = now
         self.verdict = NOTHING_SEEN
@@ -219,6 +215,9 @@ class Boot:
             self.started_at = now - uptime
         age = sane.duration(self.snapshot.oldest_session_seconds)
         self._born = now - age if age is not None else None
+        drain = self.snapshot.drain
+        self.drain_started_at = self._mapped(drain.started_at) if drain is not None else None
+        self.deadline = self._mapped(drain.deadline) if drain is not None else None
 
     def _check(self, snapshot: RuntimeSnapshot) -> tuple[str, ...]:
         """How the report contradicts itself or those before it, one short text each."""
@@ -267,16 +266,6 @@ class Boot:
         return self.snapshot.draining or self.state in (WorkerState.DRAINING, WorkerState.DRAINED)
 
     @property
-    def drain_started_at(self) -> float | None:
-        """When its drain began, on our clock; None where it does not tell."""
-        return self._mapped(self.snapshot.drain.started_at) if self.snapshot.drain is not None else None
-
-    @property
-    def deadline(self) -> float | None:
-        """When what is left is cut, on our clock."""
-        return self._mapped(self.snapshot.drain.deadline) if self.snapshot.drain is not None else None
-
-    @property
     def began(self) -> float:
         """When it started as far as known: by its uptime, else when it was first heard."""
         return self.started_at if self.started_at is not None else self.first_at
@@ -285,6 +274,11 @@ class Boot:
     def is_plain(self) -> bool:
         """Whether it has no states of its own: it cannot say *drained*."""
         return self.snapshot.state is None
+
+    @property
+    def cause(self) -> tuple[object, ...]:
+        """What the verdict's reason says of it beside the verdict."""
+        return self.faults, self.live if self.settled else 0
 
     @property
     def ran_out(self) -> bool:

@@ -28,18 +28,23 @@ from openrtc_tui.state.observation import (
 from openrtc_tui.state.peers import Peers
 from openrtc_tui.state.picture import take_picture
 from openrtc_tui.state.remains import Remains
-from openrtc_tui.state.versions import VersionTrends
+from openrtc_tui.state.versions import Versions, share_of
 from openrtc_tui.state.view import EventLine, FleetView, WorkerState
 from openrtc_tui.state.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from openrtc_tui.state.judgement import Judgement
     from openrtc_tui.state.rollout import Pair
     from openrtc_tui.state.worker import Source
 
 KEPT_DEPARTED: Final = 256
 """Boots remembered one by one of targets that the fleet file does not name any more."""
+
+
+_STEADY: Final = (WorkerState.STARTING, WorkerState.SERVING, WorkerState.DRAINING, WorkerState.DRAINED)
+"""States of which a heartbeat says nothing new; most heartbeats come from workers in one of them."""
 
 
 def local_time(at: float) -> str:
@@ -81,11 +86,17 @@ class Fleet:
         self.remains = Remains()
         self.log = EventLog()
         self.peers = Peers()
-        self.trends = VersionTrends()
+        self.versions = Versions()
         self.order: list[Source] | None = None
         """What the rows are made from, in their order; None when it has to be sorted anew."""
         self.leaving: str | None = None
         """The version that the order puts first."""
+        self.unheard: set[str] = set()
+        """The targets that are not heard within their time."""
+        self.orphaned: set[str] = set()
+        """The targets that the fleet file does not name any more."""
+        self.judgement: Judgement | None = None
+        """The verdict reckoned last; None when something that it rests on has changed."""
         self._serial = 0
         self._last = float("-inf")
         self._shift = 0.0
@@ -95,6 +106,7 @@ class Fleet:
         self.name = name if name is not None else self.name
         self.beat = beat if beat is not None else self.beat
         self.named_rollout = rollout
+        self.judgement = None
 
     def orphans(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """The targets that *targets* does not name any more and that must be watched on: they hold calls."""
@@ -132,8 +144,10 @@ class Fleet:
             if not boot.is_older(snapshot):
                 before = Glimpse.of(boot)
                 boot.take(snapshot, seen.raw, now, bye=seen.bye, broke_off=broke_off)
-                happenings.reported(self.log, worker, boot, before, now)
                 self._remember(boot)
+                if boot.last_started_at == now:
+                    self.versions.call_started(boot.version, now)
+                happenings.reported(self.log, worker, boot, before, now)
             self.settle(worker, now)
         else:
             self._begin(worker, seen, now)
@@ -147,12 +161,14 @@ class Fleet:
         worker = self.workers.get(seen.key)
         if worker is None or worker.boot is None:
             return
-        worker.contact.heard(now)
-        if not worker.boot.final:
-            before = Glimpse.of(worker.boot)
-            worker.boot.confirm(now)
-            happenings.reported(self.log, worker, worker.boot, before, now)
-        self.settle(worker, now)
+        contact, boot = worker.contact, worker.boot
+        if contact.failing:
+            worker.row = None  # it shows the failure
+        contact.heard(now)
+        if not boot.final:
+            boot.confirm(now)
+        if worker.state not in _STEADY:
+            self.settle(worker, now)
 
     def on_failure(self, seen: ContactFailed, now: float) -> None:
         """A worker could not be reached."""
@@ -173,11 +189,14 @@ class Fleet:
                 self._unlist(worker, now)
             elif worker.target != wanted[key]:
                 worker.target = wanted[key]
+                self.orphaned.discard(key)
+                self.publish(worker)
                 self._reorder(worker)
         for key, target in wanted.items():
             if key not in self.workers and target.listed:
                 self.workers[key] = Worker(target, now)
-                self.order = None
+                self.publish(self.workers[key])
+                self.order = self.judgement = None
 
     def on_audit(self, seen: AuditSeen, now: float) -> None:
         """A worker's audit event."""
@@ -193,16 +212,35 @@ class Fleet:
 
     def settle(self, worker: Worker, now: float) -> None:
         """Reckon a worker anew and tell what changed."""
+        boot = worker.boot
+        told = (boot.verdict, boot.settled, boot.cause) if boot is not None else None
         before, after = worker.settle(now, self.beat)
         if before is not after:
             happenings.changed(self.log, worker, before, now)
-        self.peers.show(worker.key, worker.claim())
+            self.judgement = None
+        elif boot is not None and (boot.verdict, boot.settled, boot.cause) != told:
+            self.judgement = None
+        self.publish(worker)
+
+    def publish(self, worker: Worker) -> None:
+        """Let the rest of the fleet know what *worker* is now."""
+        key, boot = worker.key, worker.boot
+        self.peers.show(key, worker.claim())
+        twice = boot is not None and boot.boot_id is not None and self.boots.get(boot.boot_id) is not boot
+        self.versions.take(key, share_of(worker, calls=not twice, capacity=not self.peers.is_duplicate(key)))
+        if not worker.is_listed:
+            self.orphaned.add(key)
+            self.unheard.discard(key)
+        elif boot is None or worker.state in (WorkerState.STALE, WorkerState.LOST):
+            self.unheard.add(key)
+        else:
+            self.unheard.discard(key)
 
     def drop_empty_orphans(self, now: float) -> None:
         """Workers that the fleet file does not name stay only while they hold calls."""
-        empty = [worker for worker in self.workers.values() if not worker.is_listed and not worker.calls]
-        for worker in empty:
-            self._remove(worker, now)
+        for key in tuple(self.orphaned):
+            if not self.workers[key].calls:
+                self._remove(self.workers[key], now)
 
     def _begin(self, worker: Worker, seen: SnapshotSeen, now: float) -> None:
         previous, snapshot = worker.boot, seen.snapshot
@@ -218,8 +256,8 @@ class Fleet:
             self._forget(shed)
         self._remember(boot)
         worker.settle(now, self.beat)
-        self.peers.show(worker.key, worker.claim())
-        self.order = None
+        self.publish(worker)
+        self.order = self.judgement = None
         if returns:
             happenings.swapped(self.log, worker.key, now)
         elif previous is not None:
@@ -241,6 +279,7 @@ class Fleet:
         owner = self.workers.get(boot.owner)
         if owner is not None and not owner.is_listed and owner.boot is boot:
             owner.boot = None  # the rest of that worker goes with the next picture
+            self.publish(owner)
             return boot
         return None
 
@@ -257,30 +296,40 @@ class Fleet:
             self.settle(owner, now)
         else:
             known.weigh(gone=True)
+            self.judgement = None
 
     def _remember(self, boot: Boot) -> None:
-        if boot.boot_id is not None:
-            self.boots[boot.boot_id] = boot
+        if boot.boot_id is None:
+            return
+        held = self.boots.get(boot.boot_id)
+        if held is boot:
+            return
+        self.boots[boot.boot_id] = boot
+        self.judgement = None
+        other = self.workers.get(held.owner) if held is not None else None
+        if other is not None and other.boot is held:
+            self.publish(other)  # its calls are counted here now
 
     def _forget(self, boot: Boot) -> None:
         """Keep of a boot that is over what it adds to the numbers."""
         if boot.boot_id is not None and self.boots.get(boot.boot_id) is boot:
             del self.boots[boot.boot_id]
         self.remains.add(boot, keep=self.named_rollout or self.inferred_rollout or ())
+        self.judgement = None
 
     def _reorder(self, worker: Worker) -> None:
-        worker.row = self.order = None
+        """Its name or address changed, or whether it is named at all."""
+        worker.row = self.order = self.judgement = None
         for boot in worker.past:
             boot.row = None
 
     def _rename(self, worker: Worker, target: Target) -> None:
-        del self.workers[worker.key]
-        self.peers.show(worker.key, None)
+        self._withdraw(worker)
         worker.target = target
         self.workers[target.key] = worker
-        self.peers.show(target.key, worker.claim())
         for boot in worker.boots():
             boot.owner = target.key
+        self.publish(worker)
         self._reorder(worker)
 
     def _unlist(self, worker: Worker, now: float) -> None:
@@ -289,18 +338,26 @@ class Fleet:
         elif worker.is_listed:
             worker.target = replace(worker.target, listed=False)
             worker.row = None
+            self.publish(worker)
             happenings.orphaned(self.log, worker.key, worker.calls, now)
 
     def _remove(self, worker: Worker, now: float) -> None:
-        del self.workers[worker.key]
-        self.peers.show(worker.key, None)
-        self.order = None
+        self._withdraw(worker)
+        self.order = self.judgement = None
         for boot in worker.boots():
             if boot.ended is None:
                 boot.end("unwatched", now)
             self.departed.append(boot)
         while len(self.departed) > KEPT_DEPARTED:
             self._forget(self.departed.popleft())
+
+    def _withdraw(self, worker: Worker) -> None:
+        key = worker.key
+        del self.workers[key]
+        self.peers.show(key, None)
+        self.versions.take(key, None)
+        self.unheard.discard(key)
+        self.orphaned.discard(key)
 
 
 def fold(fleet: Fleet, observation: Observation, now: float) -> None:

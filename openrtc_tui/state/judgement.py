@@ -26,34 +26,32 @@ class Judgement:
     """
 
     def __init__(self, fleet: Fleet, pair: Pair | None) -> None:
+        self.pair = pair
         self._fleet = fleet
-        self._pair = pair
         self.began: float | None = None
         """When the rollout began; None without one, or before a boot of the new version was heard."""
         self._causes: list[Cause] = []
         self._leaving: list[tuple[Verdict, bool]] = []
         self._others: list[Verdict] = []
-        self._forgotten = 0
+        forgotten = 0
         if pair is not None:
             self.began = self._beginning(pair[1])
         for boot, worker in self._boots():
             self._take(boot, worker)
         for version, remnant in fleet.remains.by_version.items():
-            if self._counts(version, remnant.report_at):
+            if self._counts(version, heard=False, report_at=remnant.report_at):
                 self._add(version, remnant.verdict, settled=True)
-                self._forgotten += remnant.verdict.possible
-
-    def verdict(self) -> Verdict:
+                forgotten += remnant.verdict.possible
+        self.verdict = self._verdict()
         """Of the rollout, or without one what all boots seen add up to."""
-        if self._pair is None:
+        unheard = [key for key, worker in fleet.workers.items() if worker.boot is None]
+        self.reason = reason(self._causes, forgotten, unheard, fleet.clock_text)
+        """Why the verdict is what it is."""
+
+    def _verdict(self) -> Verdict:
+        if self.pair is None:
             return total(self._others) if self._others else NOTHING_SEEN
         return combine(self._leaving, self._others)
-
-    def reason(self) -> str:
-        """Why the verdict is what it is."""
-        fleet = self._fleet
-        unheard = [key for key, worker in fleet.workers.items() if worker.boot is None]
-        return reason(self._causes, self._forgotten, unheard, fleet.clock_text)
 
     def _beginning(self, version: str) -> float | None:
         begun = [boot.began for boot, _ in self._boots() if boot.version == version]
@@ -76,13 +74,14 @@ class Judgement:
             if boot.boot_id is None or known.get(boot.boot_id) is boot:
                 yield boot, None
 
-    def _counts(self, version: str | None, report_at: float) -> bool:
-        if self._pair is None:
+    def _counts(self, version: str | None, *, heard: bool, report_at: float) -> bool:
+        if self.pair is None:
             return True
-        return version in self._pair and (self.began is None or report_at >= self.began)
+        return version in self.pair and (heard or self.began is None or report_at >= self.began)
 
     def _take(self, boot: Boot, worker: Worker | None) -> None:
-        if not self._counts(boot.version, boot.report_at):
+        heard = worker is not None and worker.is_heard
+        if not self._counts(boot.version, heard=heard, report_at=boot.report_at):
             return
         self._add(boot.version, boot.verdict, settled=boot.settled)
         state = worker.state if worker is not None else WorkerState.EXITED
@@ -91,7 +90,7 @@ class Judgement:
             self._causes.append(Cause(name, boot, state, worker.contact.heard_at if worker is not None else None))
 
     def _add(self, version: str | None, verdict: Verdict, *, settled: bool) -> None:
-        if self._pair is not None and version == self._pair[0]:
+        if self.pair is not None and version == self.pair[0]:
             self._leaving.append((verdict, settled))
         else:
             self._others.append(verdict)

@@ -6,7 +6,10 @@ Kept up to date worker by worker, so that a change costs the same in a fleet of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Agent: TypeAlias = tuple[str, str]
 """What LiveKit dispatches to: agent name and deployment, empty where there is none."""
@@ -48,6 +51,7 @@ class Peers:
         self._by_worker: dict[str, dict[str, None]] = {}
         self._by_boot: dict[str, dict[str, None]] = {}
         self._crews: dict[Agent, _Crew] = {}
+        self._duplicates: set[str] = set()
         self._touched: set[str] = set()
 
     def show(self, key: str, claim: Claim | None) -> None:
@@ -70,10 +74,7 @@ class Peers:
 
     def is_duplicate(self, key: str) -> bool:
         """Whether another worker shows the same worker id or the same boot id."""
-        claim = self._claims.get(key)
-        return claim is not None and (
-            _shared(self._by_worker, claim.worker_id) or _shared(self._by_boot, claim.boot_id)
-        )
+        return key in self._duplicates
 
     def duplicate_text(self, key: str) -> str:
         """With whom a duplicate shares its identity."""
@@ -99,12 +100,11 @@ class Peers:
         return f"callers of {name} get nobody: all workers full" if name else "callers get nobody: all workers full"
 
     def _enter(self, key: str, claim: Claim) -> None:
-        for index, name in ((self._by_worker, claim.worker_id), (self._by_boot, claim.boot_id)):
-            if name:
-                shown_by = index.setdefault(name, {})
-                if len(shown_by) <= _TOLD:
-                    self._touched.update(shown_by)
-                shown_by[key] = None
+        for index, name in self._identities(claim):
+            shown_by = index.setdefault(name, {})
+            shown_by[key] = None
+            if len(shown_by) > 1:
+                self._mark(shown_by, key)
         if claim.agent is not None:
             crew = self._crews.setdefault(claim.agent, _Crew())
             before = crew.saturated
@@ -113,14 +113,14 @@ class Peers:
             self._weigh(crew, before)
 
     def _withdraw(self, key: str, claim: Claim) -> None:
-        for index, name in ((self._by_worker, claim.worker_id), (self._by_boot, claim.boot_id)):
-            if name:
-                shown_by = index[name]
-                del shown_by[key]
-                if not shown_by:
-                    del index[name]
-                elif len(shown_by) <= _TOLD:
-                    self._touched.update(shown_by)
+        for index, name in self._identities(claim):
+            shown_by = index[name]
+            del shown_by[key]
+            if not shown_by:
+                del index[name]
+            else:
+                self._mark(shown_by, key)
+        self._duplicates.discard(key)
         if claim.agent is not None:
             crew = self._crews[claim.agent]
             before = crew.saturated
@@ -130,6 +130,22 @@ class Peers:
                 self._weigh(crew, before)
             else:
                 del self._crews[claim.agent]
+
+    def _identities(self, claim: Claim) -> Iterator[tuple[dict[str, dict[str, None]], str]]:
+        if claim.worker_id:
+            yield self._by_worker, claim.worker_id
+        if claim.boot_id:
+            yield self._by_boot, claim.boot_id
+
+    def _mark(self, shown_by: dict[str, None], changed: str) -> None:
+        """*changed* joined or left those that show one identity."""
+        for key in (*shown_by, changed) if len(shown_by) <= _TOLD else (changed,):
+            claim = self._claims[key]
+            if _shared(self._by_worker, claim.worker_id) or _shared(self._by_boot, claim.boot_id):
+                self._duplicates.add(key)
+            else:
+                self._duplicates.discard(key)
+            self._touched.add(key)
 
     def _weigh(self, crew: _Crew, before: bool) -> None:
         if crew.saturated is not before:

@@ -2,84 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from openrtc_tui.state.judgement import Judgement
 from openrtc_tui.state.rollout import Alive, Pair, infer
 from openrtc_tui.state.shown import ordered, row_of
-from openrtc_tui.state.versions import Tally, version_lines
 from openrtc_tui.state.view import FleetView, Rollout, WorkerState
 
 if TYPE_CHECKING:
     from openrtc_tui.state.fleet import Fleet
 
-_SILENT: Final = (WorkerState.STALE, WorkerState.LOST)
-
 
 def take_picture(fleet: Fleet, now: float) -> FleetView:
     """The fleet at *now*, which never goes back."""
     for worker in fleet.workers.values():
-        if now >= worker.due:
+        if now >= worker.due and not worker.is_settled(now, fleet.beat):
             fleet.settle(worker, now)
     fleet.drop_empty_orphans(now)
     for key in fleet.peers.touched():
         if key in fleet.workers:
             fleet.workers[key].row = None
-    tallies = _tallies(fleet)
-    pair = _rollout_pair(fleet, tallies)
-    for version in pair or ():
-        tallies.setdefault(version, Tally())
-    fleet.trends.record(tallies, now)
-    judged = Judgement(fleet, pair)
-    verdict = judged.verdict()
-    rows = tuple([row_of(fleet, source, now) for source in ordered(fleet, pair)])
-    listed = [worker for worker in fleet.workers.values() if worker.is_listed]
+            fleet.publish(fleet.workers[key])
+    pair = _rollout_pair(fleet)
+    judgement = fleet.judgement
+    if judgement is None or judgement.pair != pair:
+        judgement = fleet.judgement = Judgement(fleet, pair)
+    targets = len(fleet.workers) - len(fleet.orphaned)
     return FleetView(
         fleet=fleet.name,
         at=now,
-        rows=rows,
-        versions=version_lines(tallies, fleet.trends, pair, now),
-        rollout=Rollout(from_version=pair[0], to_version=pair[1], started_at=judged.began, verdict=verdict)
+        rows=tuple([row_of(fleet, source, now) for source in ordered(fleet, pair)]),
+        versions=fleet.versions.lines(pair, now),
+        rollout=Rollout(
+            from_version=pair[0], to_version=pair[1], started_at=judgement.began, verdict=judgement.verdict
+        )
         if pair is not None
         else None,
-        verdict=verdict,
-        verdict_reason=judged.reason(),
+        verdict=judgement.verdict,
+        verdict_reason=judgement.reason,
         events=fleet.log.lines(),
-        heard=sum(worker.boot is not None and worker.state not in _SILENT for worker in listed),
-        targets=len(listed),
+        heard=targets - len(fleet.unheard),
+        targets=targets,
     )
 
 
-# -- versions and rollout ---------------------------------------------------------------------------------------
-
-
-def _tallies(fleet: Fleet) -> dict[str | None, Tally]:
-    tallies: dict[str | None, Tally] = {}
-    is_duplicate = fleet.peers.is_duplicate
-    for key, worker in fleet.workers.items():
-        boot = worker.boot
-        if boot is None:
-            continue
-        tally = tallies.get(boot.version)
-        if tally is None:
-            tally = tallies[boot.version] = Tally()
-        # one process behind two addresses has its calls once
-        twice = boot.boot_id is not None and fleet.boots.get(boot.boot_id) is not boot
-        tally.add(worker, calls=not twice, capacity=not is_duplicate(key))
-    return tallies
-
-
-def _rollout_pair(fleet: Fleet, tallies: dict[str | None, Tally]) -> Pair | None:
+def _rollout_pair(fleet: Fleet) -> Pair | None:
     if fleet.named_rollout is not None:
         return fleet.named_rollout
-    alive = {
-        version: Alive(tally.draining, tally.began)
-        for version, tally in tallies.items()
-        if version is not None and tally.living
-    }
-    if fleet.inferred_rollout is None or not alive.keys() <= set(fleet.inferred_rollout):
-        complete = not any(
-            worker.state is WorkerState.STARTING and worker.contact.unanswered for worker in fleet.workers.values()
-        )
-        fleet.inferred_rollout = infer(fleet.inferred_rollout, alive, complete=complete)
+    chosen, alive = fleet.inferred_rollout, fleet.versions.alive()
+    if chosen is None or not alive.keys() <= set(chosen):
+        fleet.inferred_rollout = infer(None, _ages(fleet, alive), complete=_is_complete(fleet))
     return fleet.inferred_rollout
+
+
+def _ages(fleet: Fleet, alive: dict[str, bool]) -> dict[str, Alive]:
+    """The living versions with the beginning of the oldest boot of each, where that is asked for."""
+    began = dict.fromkeys(alive, float("inf"))
+    if len(alive) == 2:
+        for worker in fleet.workers.values():
+            boot = worker.boot
+            if boot is not None and worker.is_heard and boot.version in began:
+                began[boot.version] = min(began[boot.version], boot.began)
+    return {version: Alive(draining, began[version]) for version, draining in alive.items()}
+
+
+def _is_complete(fleet: Fleet) -> bool:
+    """Whether every target was heard or given up: until then what is alive may not be all there is."""
+    return not any(
+        worker.state is WorkerState.STARTING and worker.contact.unanswered for worker in fleet.workers.values()
+    )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ROW_STEP: Final = 1.0
 """Seconds after which a row is made anew although nothing was heard: its ages are shown in whole seconds."""
 
+ROWS_A_SECOND: Final = 500
+"""Rows made anew for their ages' sake in a second; those of a larger fleet grow older in larger steps."""
+
 _SILENT: Final = (WorkerState.STALE, WorkerState.LOST)
 _OVER: Final = (WorkerState.LOST, WorkerState.EXITED)
 _NONE: Final[dict[str, int]] = {}
@@ -73,7 +76,7 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
     over = state in _OVER
     heard_at = contact.heard_at if contact.heard_at is not None else now
     previous = snapshot.previous_boot
-    worker.row_due = now + ROW_STEP
+    worker.row_due = now + max(ROW_STEP, len(fleet.workers) / ROWS_A_SECOND)
     worker.row = WorkerRow(
         key=target.key,
         target=target.key,

@@ -82,6 +82,11 @@ class Worker:
             self.boot.weigh(gone=self.state in _UNHEARD)
         return before, self.state
 
+    def is_settled(self, now: float, beat: float) -> bool:
+        """Whether silence alone has changed nothing at *now*; most workers are heard again before it does."""
+        self.due = self.contact.changes_at(now, beat)
+        return self._effective(self.contact.reach(now, beat)) is self.state
+
     def _effective(self, reach: Reach) -> WorkerState:
         boot = self.boot
         if boot is None:
