@@ -223,12 +223,11 @@ def _judge(view: FleetView, key: str, action: Action, *, shorten: bool) -> Refus
     if never:
         return Refusal(key, "not_actionable", never)
     if row.state is WorkerState.LOST:
-        return Refusal(key, "gone", f"is lost{f' ({row.last_failure})' if row.last_failure else ''}")
+        return Refusal(key, "gone", f"is lost{_in_brackets(row.last_failure)}")
     snapshot = row.snapshot
     if snapshot is None or row.worker_id is None or row.boot_id is None or row.version is None:
-        return Refusal(
-            key, "gone", "was not heard yet" if snapshot is None else "does not tell its worker and boot id"
-        )
+        why = f"was not heard yet{_in_brackets(row.last_failure)}" if snapshot is None else "does not tell its ids"
+        return Refusal(key, "gone", why)
     state = snapshot.state or (State.DRAINING if snapshot.draining else None)
     refusal = _state_refusal(key, action, state, ended=row.state is WorkerState.EXITED, shorten=shorten)
     if refusal:
@@ -242,6 +241,10 @@ def _judge(view: FleetView, key: str, action: Action, *, shorten: bool) -> Refus
         version=row.version,
         calls=row.calls,
     )
+
+
+def _in_brackets(text: str | None) -> str:
+    return f" ({text})" if text else ""
 
 
 def _never(row: WorkerRow) -> str | None:

@@ -55,10 +55,11 @@ class Follower:
         rng: random.Random,
     ) -> None:
         self.target = target
+        self.beat = beat
+        """Seconds between two polls; may change at any time."""
         self._access = access
         self._http = http
         self._put = put
-        self._beat = beat
         self._pacer = pacer
         self._clock = clock
         self._rng = rng
@@ -102,7 +103,7 @@ class Follower:
             seen = await read_snapshot(self._http, self.target, self._access)
             self._see(seen)
             self._backoff.reset()
-            await self._until(self._pacer.turn(self.target.key, self._beat))
+            await self._until(self._pacer.turn(self.target.key, self.beat))
             if boot not in {None, self._boot}:
                 return  # a later version of the worker may have an event stream
             boot = self._boot

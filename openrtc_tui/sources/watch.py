@@ -77,6 +77,12 @@ class Watch:
                 self._followers[key] = (target, granted, follower)
                 self._start(key, follower)
 
+    def set_beat(self, beat: float) -> None:
+        """Poll every *beat* seconds from now on."""
+        self._beat = beat
+        for _, _, follower in self._followers.values():
+            follower.beat = beat
+
     def check_now(self, key: str) -> None:
         """Read this worker again without waiting for its turn; a live stream tells of every change by itself."""
         if key in self._followers:

@@ -1,0 +1,1 @@
+"""What `openrtc-tui COMMAND` does; each module has `run(args)`, which answers the exit code."""

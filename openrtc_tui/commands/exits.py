@@ -1,0 +1,29 @@
+"""What a command's exit code means, and the errors that end one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of ``openrtc-tui``; a script may rely on them."""
+
+    DONE = 0
+    """Done; with ``--wait``: and proven that no call was dropped."""
+    ERROR = 1
+    USAGE = 2
+    TIMED_OUT = 3
+    """The time given was over, and calls were live or nobody accepted."""
+    DROPPED = 4
+    UNPROVEN = 5
+    """Ended, or an answer was lost, and nobody knows whether a call was dropped."""
+    REFUSED = 6
+    INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """Ends a command with one message on stderr and its code."""
+
+    def __init__(self, message: str, code: Exit = Exit.ERROR) -> None:
+        super().__init__(message)
+        self.code = code
