@@ -61,20 +61,22 @@ async def follow_events(
             return end
         parser = SseParser()
         heartbeat = HeartbeatSeen(target.key)
+        known = False  # heartbeats count once there was a snapshot
         sense_by = clock() + IDLE_LIMIT  # bytes alone are no sign of life: one may drip them
         async with aclosing(stream.chunks()) as chunks:
             async for chunk in chunks:
                 frames = _parse(parser, chunk)
-                if frames:
-                    sense_by = clock() + IDLE_LIMIT
-                elif clock() > sense_by:
-                    raise ContactError("timeout", f"no whole event for {IDLE_LIMIT:g} s")
                 for frame in frames:
-                    seen = _observation(target.key, frame) if frame.event else heartbeat
-                    if seen is not None:
-                        put(seen)
+                    if frame.event:
+                        known |= _put(target.key, frame, put)
+                    elif known:
+                        put(heartbeat)
                     if frame.event == b"bye":
                         return StreamEnd.BYE
+                if frames and known:
+                    sense_by = clock() + IDLE_LIMIT
+                elif clock() > sense_by:
+                    raise _no_sense(known=known)
     raise ContactError("broken", "the event stream ended without a goodbye")
 
 
@@ -99,24 +101,33 @@ def _parse(parser: SseParser, chunk: bytes) -> list[Frame]:
         raise ContactError("garbage", str(error)) from None
 
 
-def _observation(key: str, frame: Frame) -> Observation | None:
-    """What an event tells; None for events of a kind that is not known here."""
+def _no_sense(*, known: bool) -> ContactError:
+    if known:
+        return ContactError("timeout", f"no whole event for {IDLE_LIMIT:g} s")
+    return ContactError("garbage", "no snapshot on the event stream")
+
+
+def _put(key: str, frame: Frame, put: Callable[[Observation], None]) -> bool:
+    """Put what an event tells; whether it was a snapshot. Events of a kind that is not known here tell nothing."""
     if frame.event in {b"snapshot", b"bye"}:
         try:
             snapshot = decode_snapshot(frame.data)
         except SnapshotError as error:
             raise ContactError("garbage", f"not a snapshot: {error}") from None
-        return SnapshotSeen(key, snapshot, frame.data, via="events", bye=frame.event == b"bye")
-    return _audit(key, frame.data) if frame.event == b"audit" else None
+        put(SnapshotSeen(key, snapshot, frame.data, via="events", bye=frame.event == b"bye"))
+        return True
+    if frame.event == b"audit":
+        _put_audit(key, frame.data, put)
+    return False
 
 
-def _audit(key: str, data: bytes) -> AuditSeen | None:
+def _put_audit(key: str, data: bytes, put: Callable[[Observation], None]) -> None:
     """Audit events are for reading only: one that cannot be read must not end the watch over the calls."""
     try:
         event: Any = printable_tree(msgspec.json.decode(data))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         event = None
     if isinstance(event, dict):
-        return AuditSeen(key, event)
-    logger.warning("%s sent an audit event that is no JSON object", key)
-    return None
+        put(AuditSeen(key, event))
+    else:
+        logger.warning("%s sent an audit event that is no JSON object", key)
