@@ -1,0 +1,317 @@
+"""The dashboard: a view of the fleet on a beat, keys that become requests, and results that stay in sight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import gc
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+
+from rich.segment import Segment
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+
+from openrtc_tui.operations.intent import confirm, intend
+from openrtc_tui.screens.details import DetailsScreen
+from openrtc_tui.screens.main import MainScreen
+from openrtc_tui.screens.wanted import ActionWanted, DetailsWanted, HelpWanted, ResultsDismissed
+from openrtc_tui.widgets.facts import Read
+from openrtc_tui.widgets.glyphs import UNICODE
+from openrtc_tui.widgets.lines import Watching
+from openrtc_tui.widgets.palette import PALETTES
+from openrtc_tui.widgets.results import Outcome, ResultLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from textual.color import Color
+    from textual.driver import Driver
+    from textual.screen import Screen
+
+    from openrtc_tui.operations.batch import BatchResult
+    from openrtc_tui.operations.intent import Intent, Refusal
+    from openrtc_tui.operations.request import Answer, Ask
+    from openrtc_tui.screens.confirm import Approval
+    from openrtc_tui.state.view import FleetView, Severity
+    from openrtc_tui.widgets.paint import Look
+    from openrtc_worker.contract.snapshot import SessionList
+
+SLOWEST_BEAT: Final = 0.25
+"""Seconds between two looks at the fleet, at most; a fleet file with a shorter ``refresh`` makes it shorter."""
+
+REREAD_DETAILS: Final = 2.0
+"""Seconds between two readings of a worker's live calls while its details are open."""
+
+SETTLED_AFTER: Final = 2.0
+"""Seconds after which what was made at the start is there to stay, and needs no look by the garbage collector."""
+
+INTERRUPTED: Final = 130
+HUNG_UP: Final = 129
+
+
+class ReadFailed(Exception):  # noqa: N818 - an outcome here, shown and not raised further
+    """A worker's details could not be read; the text says why in one line."""
+
+
+class Session(Protocol):
+    """What the dashboard needs of a watched fleet (:class:`openrtc_tui.session.FleetSession` is the real one)."""
+
+    @property
+    def beat(self) -> float: ...
+    @property
+    def operator(self) -> str | None: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def drain_timeout(self) -> float | None: ...
+
+    def view(self) -> FleetView: ...
+    def say(self, text: str, detail: str = "", severity: Severity = "info") -> None: ...
+    async def run(self) -> None: ...
+    async def send(
+        self,
+        asks: Sequence[Ask],
+        on_answer: Callable[[Answer], None],
+        on_progress: Callable[[Ask, str], None],
+    ) -> BatchResult: ...
+    async def sleep(self, seconds: float) -> None: ...
+    async def sessions(self, key: str) -> SessionList: ...
+    async def audit(self, key: str) -> Sequence[dict[str, object]]: ...
+
+
+class NoColourCodes(LineFilter):
+    """Takes every colour out of what is painted, greys and "the default colour" included; weight stays."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - Textual's
+        return [
+            Segment(text, style.without_color if style is not None else None, control)
+            for text, style, control in segments
+        ]
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
+
+
+class DeployApp(App[int]):
+    """The whole dashboard over one session. Its result is the process' exit code."""
+
+    TITLE = "OpenRTC Deploy"
+    CSS_PATH: ClassVar = [
+        "app.tcss",
+        "screens/main.tcss",
+        "screens/details.tcss",
+        "screens/confirm.tcss",
+        "screens/help.tcss",
+    ]
+    ALLOW_SELECT = False
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.leave"),
+        Binding("ctrl+c", "interrupt", "Interrupt", show=False, priority=True, id="app.interrupt"),
+    ]
+
+    def __init__(
+        self,
+        session: Session,
+        look: Look,
+        *,
+        driver_class: type[Driver] | None = None,
+        terminal_gone: Callable[[], bool] = lambda: False,
+    ) -> None:
+        # without colours Textual must not turn "no colour" into its own greys
+        super().__init__(driver_class=driver_class, ansi_color=True if look.palette.plain else None)
+        self._terminal_gone = terminal_gone
+        self._session = session
+        self._look = look
+        self._no_colours = (NoColourCodes(),)
+        self._view = session.view()
+        self._log_of_results = ResultLog()
+        for name in tuple(self.available_themes):
+            self.unregister_theme(name)
+        for palette in (look.palette, *PALETTES.values()):
+            self.register_theme(palette.theme())
+        self.theme = look.palette.name
+        self.set_class(look.palette.plain, "-plain")
+        self.set_class(look.glyphs is not UNICODE, "-ascii")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return self._no_colours if self._look.palette.plain else super().get_line_filters()
+
+    def get_default_screen(self) -> MainScreen:
+        return MainScreen(self._view, self._watching(), self._look)
+
+    def on_mount(self) -> None:
+        self._watch_fleet()
+        self.set_interval(min(SLOWEST_BEAT, self._session.beat), self._beat, name="beat")
+        self.set_timer(SETTLED_AFTER, _freeze, name="settled")
+
+    # ------------------------------------------------------------------ the beat
+    @work(exit_on_error=True)
+    async def _watch_fleet(self) -> None:
+        await self._session.run()
+
+    def _watching(self) -> Watching:
+        session = self._session
+        return Watching(
+            beat=session.beat,
+            operator=session.operator,
+            read_only=session.read_only,
+            trouble=session.trouble,
+        )
+
+    def _beat(self) -> None:
+        """Look at the fleet and hand what is seen to every screen that shows it."""
+        if self._terminal_gone():
+            self.stop(HUNG_UP)
+            return
+        self._view = self._session.view()
+        self._show()
+
+    def _show(self) -> None:
+        watching = self._watching()
+        results = self._log_of_results.results
+        for screen in self.screen_stack:
+            if isinstance(screen, MainScreen):
+                screen.show(self._view, watching, results)
+            elif isinstance(screen, DetailsScreen):
+                screen.show(self._view, watching)
+
+    # ------------------------------------------------------------------ from a key to requests
+    @on(ActionWanted)
+    def _action_wanted(self, message: ActionWanted) -> None:
+        if self._session.read_only or not message.keys:
+            return
+        intent = intend(
+            self._view,
+            message.keys,
+            message.action,
+            timeout=self._session.drain_timeout,
+            whole_version=message.version,
+        )
+        if not intent.subjects:
+            for refusal in intent.refusals:
+                self._not_asked(refusal, message.action)
+            self._show()
+            return
+        from openrtc_tui.screens.confirm import ConfirmScreen
+
+        self.push_screen(ConfirmScreen(intent, self._look), partial(self._confirmed, intent))
+
+    def _confirmed(self, intent: Intent, approval: Approval | None) -> None:
+        if approval is None:
+            return
+        self._view = self._session.view()
+        confirmed = confirm(intent, self._view, reason=approval.reason)
+        for refusal in confirmed.refusals:
+            self._not_asked(refusal, intent.action)
+        for screen in self.screen_stack:
+            if isinstance(screen, MainScreen):
+                screen.drop_marks()
+        if confirmed.asks:
+            self._carry_out(confirmed.asks)
+        self._show()
+
+    def _not_asked(self, refusal: Refusal, action: str) -> None:
+        row = self._view.row(refusal.key)
+        self._log_of_results.add(row, refusal.key, action, outcome="not asked", detail=refusal.why)
+
+    @work(exit_on_error=True)
+    async def _carry_out(self, asks: Sequence[Ask]) -> None:
+        """Send the requests; every step is seen at once, whatever screen is open."""
+        log, view = self._log_of_results, self._view
+        numbers = {ask.op_id: log.add(view.row(ask.key), ask.key, ask.action, boot_id=ask.boot_id) for ask in asks}
+
+        def change(ask: Ask, outcome: Outcome, detail: str) -> None:
+            log.change(numbers[ask.op_id], outcome, detail)
+            self._show()
+
+        result = await self._session.send(
+            asks,
+            lambda answer: change(answer.ask, answer.outcome, answer.detail),
+            lambda ask, why: change(ask, "asking", why),
+        )
+        for ask in result.not_asked:
+            change(ask, "not asked", "an earlier one got no yes")
+
+    @on(ResultsDismissed)
+    def _results_dismissed(self) -> None:
+        self._log_of_results.dismiss()
+        self._show()
+
+    # ------------------------------------------------------------------ details
+    @on(DetailsWanted)
+    def _details_wanted(self, message: DetailsWanted) -> None:
+        screen = DetailsScreen(message.key, self._view, self._watching(), self._look)
+        self.push_screen(screen)
+        self._read_details(screen)
+
+    @work(exit_on_error=True, group="details", exclusive=True)
+    async def _read_details(self, screen: DetailsScreen) -> None:
+        """Read what only the worker itself can tell, again and again while its details are open."""
+        read = Read()
+        while screen in self.screen_stack:
+            read = await self._read_sessions(screen.key, read)
+            screen.show_read(read)
+            read = await self._read_audit(screen.key, read)
+            screen.show_read(read)
+            await self._session.sleep(REREAD_DETAILS)
+
+    async def _read_sessions(self, key: str, read: Read) -> Read:
+        try:
+            sessions = await self._session.sessions(key)
+        except ReadFailed as failure:
+            return replace(read, sessions_problem=str(failure))
+        return replace(
+            read, sessions=tuple(sessions.sessions), sessions_at=self._session.view().at, sessions_problem=""
+        )
+
+    async def _read_audit(self, key: str, read: Read) -> Read:
+        try:
+            return replace(read, audit=tuple(await self._session.audit(key)), audit_problem="")
+        except ReadFailed as failure:
+            return replace(read, audit_problem=str(failure))
+
+    # ------------------------------------------------------------------ help, palette, leaving
+    @on(HelpWanted)
+    def _help_wanted(self) -> None:
+        from openrtc_tui.screens.help import HelpScreen, sections_of
+
+        main = next(screen for screen in self.screen_stack if isinstance(screen, MainScreen))
+        self.push_screen(HelpScreen(sections_of(self, main), self._look))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action that works right now, and the themes; nothing of Textual's own."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.description and binding.tooltip and active.enabled:
+                run = partial(self.run_action, binding.action, default_namespace=active.node)
+                yield SystemCommand(binding.description, binding.tooltip, run)
+        if not self._look.palette.plain:
+            for name in PALETTES:
+                yield SystemCommand(
+                    f"Theme: {name}", f"Show everything in the {name} theme", partial(self._use, name)
+                )
+
+    def _use(self, name: str) -> None:
+        self._look = replace(self._look, palette=PALETTES[name])
+        self.theme = name
+        for screen in self.screen_stack:
+            if isinstance(screen, MainScreen | DetailsScreen):
+                screen.look = self._look
+
+    def action_leave(self) -> None:
+        """At once and without a question."""
+        self.exit(0)
+
+    def action_interrupt(self) -> None:
+        self.stop(INTERRUPTED)
+
+    def stop(self, code: int) -> None:
+        """Leave with this exit code, from wherever."""
+        self.exit(code, return_code=code)

@@ -1,0 +1,1 @@
+"""The screens: main, details, confirmation and help. Attributes come down, messages go up."""

@@ -1,0 +1,231 @@
+"""The confirmation before anything is asked of a worker. It is easy to leave and never confirmed by accident."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from openrtc_tui.operations.intent import MAX_REASON, Intent
+from openrtc_tui.widgets.confirmation import MOST_WORKERS, VERBS, fact_lines, title_line
+from openrtc_tui.widgets.palette import Ground
+from openrtc_tui.widgets.paint import Line, Lines, Look, Span
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+WIDTH = 66
+"""Cells of text in the dialog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The operator said yes."""
+
+    reason: str
+
+
+class PanelLines(Lines):
+    """Lines on the dialog's ground."""
+
+    ground: Ground = "panel"
+
+
+class CancelButton(PanelLines, can_focus=True):
+    """Has the focus when the dialog opens: enter here leaves it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter",
+            "press",
+            "Cancel",
+            id="confirm.enter",
+            key_display="enter",
+            tooltip="Cancel, while it has the focus",
+        )
+    ]
+
+    class Pressed(Message):
+        """The operator does not want it."""
+
+    def on_mount(self) -> None:
+        self._label()
+
+    def on_focus(self) -> None:
+        self._label()
+
+    def on_blur(self) -> None:
+        self._label()
+
+    def _label(self) -> None:
+        self.ground = "cursor" if self.has_focus else "panel"
+        self.show([[Span("[ Cancel ]", "strong" if self.has_focus else "muted")]])
+        self.refresh()
+
+    def action_press(self) -> None:
+        self.post_message(self.Pressed())
+
+    def on_click(self) -> None:
+        self.action_press()
+
+
+class ConfirmLabel(PanelLines):
+    """Says how to confirm; it never takes the focus, so that no enter can end up on it."""
+
+    class Clicked(Message):
+        """The operator clicked on it."""
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.post_message(self.Clicked())
+
+
+class Field(Input):
+    """A line of text in the dialog."""
+
+    def __init__(self, *, id: str, placeholder: str, max_length: int) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, placeholder=placeholder, compact=True, max_length=max_length, select_on_focus=False)
+        self.cursor_blink = False
+
+
+class ChallengeField(Field):
+    """Where the operator types what is asked for."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter",
+            "submit",
+            "Confirm",
+            id="confirm.typed",
+            key_display="enter",
+            tooltip="Confirm, once what is asked for is typed exactly",
+        )
+    ]
+
+
+class ReasonField(Field):
+    """Why the operator does it; enter here never confirms anything."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "enter",
+            "submit",
+            "Back",
+            id="confirm.reason",
+            key_display="enter",
+            tooltip="In the reason: back to Cancel",
+        )
+    ]
+
+
+class ConfirmScreen(ModalScreen[Approval | None]):
+    """Asks once. Without a challenge ``y`` confirms; with one, enter in its field while the text is exactly right."""
+
+    ALLOW_SELECT = False
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "confirm", "Confirm", id="confirm.yes", tooltip="Confirm, where nothing has to be typed"),
+        Binding(
+            "escape", "cancel", "Cancel", id="confirm.cancel", key_display="esc", tooltip="Cancel, from anywhere"
+        ),
+        Binding("tab", "app.focus_next", "Next", id="confirm.next", tooltip="To the reason, and on"),
+    ]
+
+    def __init__(self, intent: Intent, look: Look) -> None:
+        super().__init__()
+        self._intent = intent
+        self._look = look
+        self.title_line = PanelLines(look, id="title")
+        self.facts = PanelLines(look, id="facts")
+        self.challenge_prompt = PanelLines(look, id="challenge-prompt")
+        self.cancel = CancelButton(look)
+        self.label = ConfirmLabel(look, id="confirm")
+
+    @property
+    def intent(self) -> Intent:
+        """What is asked here."""
+        return self._intent
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield self.title_line
+            yield self.facts
+            if (challenge := self._intent.challenge) is not None:
+                yield self.challenge_prompt
+                yield ChallengeField(id="challenge", placeholder="", max_length=max(128, len(challenge.text)))
+            yield ReasonField(id="reason", placeholder="Reason (optional, Tab)", max_length=MAX_REASON)
+            with Horizontal(id="buttons"):
+                yield self.cancel
+                yield self.label
+
+    def on_mount(self) -> None:
+        if self._intent.challenge is None:
+            self.cancel.focus()
+        else:
+            self.query_one(ChallengeField).focus()
+        size = self.app.size
+        width = min(WIDTH, size.width - 8)
+        height = size.height - (11 if self._intent.challenge is not None else 8)
+        self.title_line.show([title_line(self._intent, width)])
+        for most in range(MOST_WORKERS, 0, -1):  # as many workers by name as there is room for
+            lines = fact_lines(self._intent, self._look, width, most)
+            if len(lines) <= height:
+                break
+        self.facts.show(lines)
+        if (challenge := self._intent.challenge) is not None:
+            what = VERBS[self._intent.action].lower()
+            self.challenge_prompt.show([[Span("Type "), Span(challenge.text, "strong"), Span(f" to {what}:")]])
+        self._say_how()
+
+    def _typed(self) -> bool:
+        """Whether the text that is asked for stands in its field, exactly; True without a challenge."""
+        challenge = self._intent.challenge
+        return challenge is None or self.query_one("#challenge", Input).value == challenge.text
+
+    def _say_how(self) -> None:
+        key = "y" if self._intent.challenge is None else "enter"
+        ready = self._typed()
+        line: Line = [
+            Span(key, "key" if ready else "muted", ready),
+            Span(f"  {VERBS[self._intent.action]}", "text" if ready else "muted"),
+        ]
+        self.label.show([line])
+
+    # ------------------------------------------------------------------ keys
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        # where something has to be typed, no single key confirms
+        return not (action == "confirm" and self._intent.challenge is not None)
+
+    def action_confirm(self) -> None:
+        self.dismiss(Approval(self.query_one("#reason", Input).value))
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+    @on(CancelButton.Pressed)
+    def _cancelled(self) -> None:
+        self.dismiss(None)
+
+    @on(ConfirmLabel.Clicked)
+    def _clicked(self) -> None:
+        if self._typed():
+            self.action_confirm()
+
+    @on(Input.Changed, "#challenge")
+    def _challenge_changed(self) -> None:
+        self._say_how()
+
+    @on(Input.Submitted, "#challenge")
+    def _challenge_entered(self) -> None:
+        if self._typed():
+            self.action_confirm()
+
+    @on(Input.Submitted, "#reason")
+    def _reason_entered(self) -> None:
+        self.cancel.focus()

@@ -1,0 +1,124 @@
+"""A session whose fleet stands still, for tests of screens and keys: :class:`FakeSession`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from openrtc_tui.app import ReadFailed
+from openrtc_tui.operations.batch import BatchResult
+from openrtc_tui.operations.request import Answer, Ask
+from openrtc_tui.state.view import EventLine, FleetView, Severity
+from openrtc_worker.contract.snapshot import SessionInfo, SessionList
+
+
+class FakeSession:
+    """Shows the view it was given and answers what is sent with what was prepared.
+
+    ``sent`` has every request; ``answer`` makes the answer to one, and by default says yes.
+    """
+
+    def __init__(self, view: FleetView, *, read_only: bool = False, operator: str | None = "alice") -> None:
+        self.shown = view
+        self.beat = 1.0
+        self.operator = operator
+        self.read_only = read_only
+        self.trouble = ""
+        self.drain_timeout: float | None = None
+        self.sent: list[Ask] = []
+        self.said: list[str] = []
+        self.hold: asyncio.Event | None = None
+        """When set, no answer comes before it is."""
+        self.answer: Callable[[Ask], Answer] = lambda ask: Answer(
+            ask=ask, outcome="started", detail="is draining: it takes no new call"
+        )
+        self.live: SessionList | None = SessionList(
+            boot_id="boot-voice-a-2",
+            sessions=[
+                SessionInfo(
+                    job_id="AJ_1", room="booking-4411", agent="booking", tenant="acme", age_seconds=231.0, callers=1
+                ),
+                SessionInfo(
+                    job_id="AJ_2", room="booking-4471", agent="booking", tenant="acme", age_seconds=174.0, callers=1
+                ),
+                SessionInfo(
+                    job_id="AJ_3", room="booking-4502", agent="booking", tenant="globex", age_seconds=96.0, callers=1
+                ),
+                SessionInfo(
+                    job_id="AJ_4",
+                    room="booking-4519",
+                    agent="booking",
+                    tenant="acme",
+                    age_seconds=61.0,
+                    callers=0,
+                    alone_since=view.at - 38,
+                ),
+            ],
+        )
+        self.events: list[dict[str, object]] = [
+            {
+                "seq": 1,
+                "timestamp": view.at - 5400,
+                "event": "deployment.started",
+                "actor": "system",
+                "target": "voice-a-2-id",
+                "result": "ok",
+                "version": "v1.0.0",
+            },
+            {
+                "seq": 2,
+                "timestamp": view.at - 232,
+                "event": "deployment.drain_started",
+                "actor": "alice",
+                "target": "voice-a-2-id",
+                "result": "ok",
+                "version": "v1.0.0",
+                "source": "http",
+                "op_id": "op-7f3a",
+                "reason": "rollout 214",
+            },
+        ]
+
+    def view(self) -> FleetView:
+        return self.shown
+
+    def say(self, text: str, detail: str = "", severity: Severity = "info") -> None:
+        self.said.append(text)
+        line = EventLine(at=self.shown.at, text=text, detail=detail, severity=severity)
+        from dataclasses import replace
+
+        self.shown = replace(self.shown, events=(*self.shown.events, line))
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    async def send(
+        self,
+        asks: Sequence[Ask],
+        on_answer: Callable[[Answer], None],
+        on_progress: Callable[[Ask, str], None],
+    ) -> BatchResult:
+        self.sent.extend(asks)
+        for ask in asks:
+            on_progress(ask, "")
+        if self.hold is not None:
+            await self.hold.wait()
+        answers = []
+        for ask in asks:
+            answer = self.answer(ask)
+            answers.append(answer)
+            on_answer(answer)
+            if not answer.done:
+                break
+        return BatchResult(tuple(answers), tuple(asks[len(answers) :]))
+
+    async def sessions(self, key: str) -> SessionList:
+        if self.live is None:
+            raise ReadFailed("live calls cannot be read: connection refused")
+        return self.live
+
+    async def audit(self, key: str) -> Sequence[dict[str, object]]:
+        return self.events
