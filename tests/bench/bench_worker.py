@@ -1,7 +1,7 @@
 """What being watched costs a worker, and how soon LiveKit knows of a drain.
 
 Figure 1: the p99 of a 10 ms tick on the worker's own loop, with 10 scrapes of ``/metrics`` a second and 4 event
-streams, over the same without any. Rounds with and without alternate in one process, so the machine's mood falls on both.
+streams, over the same without any. Rounds with and without alternate in one process: the machine drifts for both.
 Figure 2: from sending ``POST /v1/drain`` until the dispatcher has read "full" from the worker's WebSocket.
 
 Run it as ``python -m tests.bench worker``; ``--rounds``, ``--seconds`` and ``--drains`` bound it (about a minute).
