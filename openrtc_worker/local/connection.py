@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REGISTER_TIMEOUT = 10.0
-"""Seconds that a connection has to register."""
-
 _CLOSE_TIMEOUT = 0.5
 _AGENT_PROTOCOL = 1
 
@@ -54,12 +51,18 @@ class Connection:
         """What aiohttp's handler has to return once ``run`` is over."""
         return self._socket
 
-    async def run(self, *, join: Callable[[WorkerSession], None], leave: Callable[[WorkerSession], None]) -> None:
+    async def run(
+        self,
+        *,
+        join: Callable[[WorkerSession], None],
+        leave: Callable[[WorkerSession], None],
+        register_within: float,
+    ) -> None:
         """Register the worker, then take its messages until it leaves or says what the protocol does not allow."""
         writer = asyncio.create_task(self._write(), name="worker-writer")
         session: WorkerSession | None = None
         try:
-            async with asyncio.timeout(REGISTER_TIMEOUT):
+            async with asyncio.timeout(register_within):
                 session = await self._register()
             if session is None:
                 return
@@ -69,7 +72,7 @@ class Connection:
         except ProtocolError as error:
             logger.warning("closing the connection of a worker: %s", error)
         except TimeoutError:
-            logger.warning("closing a connection that did not register in %.0f s", REGISTER_TIMEOUT)
+            logger.warning("closing a connection that did not register in %.0f s", register_within)
         finally:
             if session is not None:
                 session.close()

@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 
 _AGENT_NAME_ATTRIBUTE = "lk.agent_name"
 _STOP_TIMEOUT = 1.0
+_MAX_BODY = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long the steps of a call take, in seconds; the defaults are the real server's."""
+    """How long the steps of a call take, and how long a worker may take to register; seconds, as the real server has them."""
 
     bidding: float = 0.2
     chain: float = 3.0
+    register: float = 10.0
 
 
 class Dispatcher:
@@ -81,7 +83,7 @@ class Dispatcher:
 
     async def start(self) -> str:
         """Serve, and return ``url``. Raises OSError when the port is taken."""
-        app = web.Application()
+        app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_get("/agent", self._serve_worker)
         SideDoor(self).add_routes(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_TIMEOUT)
@@ -115,7 +117,7 @@ class Dispatcher:
         )
         self._connections.add(accepted)
         try:
-            await accepted.run(join=self._join, leave=self._leave)
+            await accepted.run(join=self._join, leave=self._leave, register_within=self._timing.register)
         finally:
             self._connections.discard(accepted)
             await accepted.close()

@@ -30,13 +30,17 @@ FROM_VERSION = "v1.0.0"
 TO_VERSION = "v2.0.0"
 
 _TENANTS = {"acme": 5.0, "globex": 3.0, "initech": 2.0}
-_TARGET_SHARE = 0.5
+_TARGET_SHARE = 0.6
 """How much of one version's capacity the callers take, in the long run."""
 
 _OPENING = 25.0
 _PAUSE_BEFORE_NEW_VERSION = 5.0
 _READY_POLL = 0.1
 _READY_TIMEOUT = aiohttp.ClientTimeout(total=2)
+
+
+class FleetError(Exception):
+    """The fleet cannot run; the message is for whoever started it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ class FleetPlan:
         )
 
     def profile(self) -> CallProfile:
-        """Callers that keep one version half full, more of them at first so that there is something to see."""
+        """Callers that keep one version a little over half full, more at first, so that there is something to see."""
         shape = CallProfile(per_second=1.0, agents=dict.fromkeys(AGENTS, 1.0), tenants=_TENANTS)
         live_calls = _TARGET_SHARE * self.capacity * self.workers
         return CallProfile(
@@ -166,21 +170,30 @@ class EmbeddedFleet:
                 self._tell(spec, "starting", pid=worker.pid)
                 tasks.create_task(self._watch_end(worker), name=f"watch-{spec.name}")
                 # one at a time: a start costs seconds of CPU, and the first row matters most
-                await self._until_ready(worker, http)
-                if number == 0:
-                    tasks.create_task(self._callers(), name="callers")
+                served = await self._until_ready(worker, http)
+                if number > 0:
+                    continue
+                if not served:
+                    raise FleetError(f"{spec.name} ended before it took calls: {self._last_words(spec)}")
+                tasks.create_task(self._callers(), name="callers")
             self._progress.say("ready")
             await asyncio.Event().wait()
 
-    async def _until_ready(self, worker: WorkerProcess, http: aiohttp.ClientSession) -> None:
-        """Wait until the worker is registered with the dispatcher, or has ended."""
+    async def _until_ready(self, worker: WorkerProcess, http: aiohttp.ClientSession) -> bool:
+        """Wait until the worker is registered with the dispatcher; False when it has ended instead."""
         while worker.exit_code is None:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with http.get(f"{worker.spec.control_url}/readyz") as response:
                     if response.ok:
                         self._tell(worker.spec, "serving")
-                        return
+                        return True
             await self._sleep(_READY_POLL)
+        return False
+
+    def _last_words(self, spec: WorkerSpec) -> str:
+        """The last line of a worker's log, which says why it ended."""
+        lines = (self._directory.logs / f"{spec.name}.log").read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
 
     async def _watch_end(self, worker: WorkerProcess) -> None:
         code = await worker.wait()

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from openrtc_worker.local.call_log import CallLog
     from openrtc_worker.local.records import CallRecord
 
-_MAX_BODY = 64 * 1024
-
 
 class _Place(msgspec.Struct, forbid_unknown_fields=True):
     room: str
@@ -52,8 +50,6 @@ class SideDoor:
 
     async def _dispatch(self, request: web.Request) -> web.Response:
         self._authorize(request)
-        if (request.content_length or 0) > _MAX_BODY:
-            raise web.HTTPRequestEntityTooLarge(max_size=_MAX_BODY, actual_size=request.content_length or 0)
         try:
             place = msgspec.json.decode(await request.read(), type=_Place)
         except msgspec.DecodeError as error:

@@ -144,6 +144,17 @@ async def test_a_registration_that_a_real_server_refuses_is_refused(connect, dis
     assert dispatcher.workers() == ()
 
 
+async def test_a_connection_that_does_not_register_is_closed():
+    dispatcher = Dispatcher(KEY, SECRET, timing=Timing(register=0.1))
+    await dispatcher.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            silent = await Connector(http, dispatcher)(None)
+            assert await silent.is_closed()
+    finally:
+        await dispatcher.stop()
+
+
 async def test_what_is_no_worker_message_ends_the_connection(connect):
     for frame in (b"\xff\xff\xff", b""):
         worker = await connect()
