@@ -34,7 +34,7 @@ _MAX_BODY = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long the steps of a call take, and how long a worker may take to register; seconds, as the real server has them."""
+    """The steps of a call, and how long a worker may take to register: seconds, the real server's by default."""
 
     bidding: float = 0.2
     chain: float = 3.0
