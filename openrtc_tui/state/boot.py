@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from openrtc_tui.state import sane
+from openrtc_tui.state.accounts import Accounts
 from openrtc_tui.state.trend import Trend
 from openrtc_tui.state.verdict import NOTHING_SEEN, Standing, judge
 from openrtc_tui.state.view import WorkerState
@@ -12,7 +13,7 @@ from openrtc_worker.contract.snapshot import State
 
 if TYPE_CHECKING:
     from openrtc_tui.state.view import WorkerRow
-    from openrtc_worker.contract.snapshot import LedgerCounts, RuntimeSnapshot
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
 CORDON_REST: Final = 10.0
 """Seconds a boot must show ``cordoned`` without a break before its zero counts: an accepted offer may launch late."""
@@ -37,50 +38,6 @@ _STATES: Final = {
     State.EXITED: WorkerState.EXITED,
 }
 
-_COUNTERS: Final = (
-    "started", "completed", "failed", "removed", "cut", "crashed", "lost", "launch_failed", "offers_lost",
-)  # fmt: skip
-
-
-class Counters:
-    """The most that each counter of a boot ever showed: what was confirmed once stays confirmed."""
-
-    __slots__ = (*_COUNTERS, "negative", "went_back")
-
-    started: int
-    completed: int
-    failed: int
-    removed: int
-    cut: int
-    crashed: int
-    lost: int
-    launch_failed: int
-    offers_lost: int
-
-    def __init__(self) -> None:
-        for name in _COUNTERS:
-            setattr(self, name, 0)
-        self.went_back = False
-        self.negative = False
-
-    def take(self, ledger: LedgerCounts) -> None:
-        """Raise each counter to what the ledger shows, and note one that shows less than before or below zero."""
-        for name in _COUNTERS:
-            number: int | None = getattr(ledger, name)
-            if number is None:
-                continue
-            before: int = getattr(self, name)
-            if number > before:
-                setattr(self, name, sane.natural(number))
-            elif number < 0:
-                self.negative = True
-            elif number < before:
-                self.went_back = True
-
-    @property
-    def dropped(self) -> int:
-        return self.cut + self.crashed + self.lost
-
 
 class Boot:
     """One boot, by its reports. Times are ours, in seconds, unless said otherwise.
@@ -98,7 +55,7 @@ class Boot:
         self.serial = serial
         self.version = snapshot.deployment_version
         self.first_at = now
-        self.counters = Counters()
+        self.accounts = Accounts()
         self.late_starts = 0
         """Calls seen to start later than :data:`DRAIN_REST` after the drain began."""
         self.offers_lost_at: float | None = None
@@ -122,7 +79,6 @@ class Boot:
         self._cordoned_since: float | None = None
         self._drain_seen_at: float | None = None
         self._base_started: int | None = None
-        self._started: int | None = None
         self._set(snapshot, raw, bye=bye, now=now)
         self.last_started_at = self.offers_lost_at = None  # what had happened before is no news
 
@@ -160,7 +116,8 @@ class Boot:
         self._watch_drain(now)
 
     def _set(self, snapshot: RuntimeSnapshot, raw: bytes, *, bye: bool, now: float) -> None:
-        started, lost = self._started, self.counters.offers_lost
+        accounts = self.accounts
+        started, lost = accounts.started, accounts["offers_lost"]
         self.snapshot = snapshot
         self.raw = raw
         self.report_at = now
@@ -168,20 +125,13 @@ class Boot:
         self.exit_code = snapshot.exit_code
         self.state = self._reported_state()
         self._map_times(now)
-        ledger = snapshot.ledger
-        counted = sane.natural(ledger.active) if ledger is not None else 0
-        self.live = max(sane.natural(snapshot.active_sessions), counted)
-        if ledger is not None:
-            self.counters.take(ledger)
-        told = ledger.started if ledger is not None else snapshot.total_sessions_started
-        if told is not None:
-            self._started = max(started or 0, sane.natural(told))
-            if started is not None and self._started > started:
-                self.last_started_at = now
-        if self.counters.offers_lost > lost:
+        accounts.take(snapshot)
+        self.live = accounts.live
+        if started is not None and accounts.started is not None and accounts.started > started:
+            self.last_started_at = now
+        if accounts["offers_lost"] > lost:
             self.offers_lost_at = now
-        self.faults = self._check(snapshot)
-        self.complete = not self.faults and ledger is not None and self._has_every_term(ledger)
+        self.faults = (*accounts.faults, *self._oddities())
         if self.state is not WorkerState.CORDONED:
             self._cordoned_since = None
         elif self._cordoned_since is None:
@@ -219,33 +169,18 @@ class Boot:
         self.drain_started_at = self._mapped(drain.started_at) if drain is not None else None
         self.deadline = self._mapped(drain.deadline) if drain is not None else None
 
-    def _check(self, snapshot: RuntimeSnapshot) -> tuple[str, ...]:
-        """How the report contradicts itself or those before it, one short text each."""
-        ledger = snapshot.ledger
+    def _oddities(self) -> tuple[str, ...]:
+        """What the report says of the boot that cannot be so."""
+        snapshot = self.snapshot
         self._changed_version = self._changed_version or snapshot.deployment_version != self.version
-        if snapshot.active_sessions < 0 or (ledger is not None and (ledger.active or 0) < 0):
-            self.counters.negative = True
         texts = []
-        if self.counters.went_back:
-            texts.append("counters went back")
-        if self.counters.negative:
-            texts.append("negative counts")
         if self._changed_version:
             texts.append("version changed within one boot")
-        if ledger is not None:
-            if ledger.balanced is False:
-                texts.append(f"ledger does not balance: {_amount(ledger.started)} started, {_accounted(ledger)} told")
-            if ledger.active is not None and ledger.active != snapshot.active_sessions:
-                texts.append(
-                    f"{_amount(snapshot.active_sessions)} calls live, {_amount(ledger.active)} in the ledger"
-                )
+        if self._drain_seen_at is not None and not self.draining and not self.final:
+            texts.append("took back its drain")
         if self.live and snapshot.state == State.DRAINED:
             texts.append("says drained with calls live")
         return tuple(texts)
-
-    @staticmethod
-    def _has_every_term(ledger: LedgerCounts) -> bool:
-        return ledger.balanced is not None and ledger.launch_failed is not None and ledger.offers_lost is not None
 
     def _watch_drain(self, now: float) -> None:
         """Count calls that start when the drain is long under way, between reports that are sure to be later."""
@@ -254,9 +189,10 @@ class Boot:
         began = self.drain_started_at
         if now - (began if began is not None else self._drain_seen_at) <= DRAIN_REST:
             return
-        if self._base_started is not None and self._started is not None:
-            self.late_starts += max(0, self._started - self._base_started)
-        self._base_started = self._started
+        started = self.accounts.started
+        if self._base_started is not None and started is not None:
+            self.late_starts += started - self._base_started
+        self._base_started = started
 
     # -- what follows -------------------------------------------------------------------------------------------
 
@@ -274,6 +210,11 @@ class Boot:
     def is_plain(self) -> bool:
         """Whether it has no states of its own: it cannot say *drained*."""
         return self.snapshot.state is None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether its whole ledger is there and nothing that it says contradicts itself."""
+        return self.accounts.complete and not self.faults
 
     @property
     def cause(self) -> tuple[object, ...]:
@@ -299,18 +240,13 @@ class Boot:
 
     def standing(self, *, gone: bool) -> Standing:
         """The facts that its verdict is reckoned from."""
-        counters = self.counters
-        ledger = self.snapshot.ledger
-        missing = 0
-        if ledger is not None and ledger.started is not None:
-            missing = max(0, sane.natural(ledger.started) - _accounted(ledger))
         rest = self.at_rest_from()
         return Standing(
-            dropped=counters.dropped,
+            dropped=self.accounts.dropped,
             open_calls=self.open_calls,
-            doubtful=counters.launch_failed + counters.offers_lost + missing,
+            doubtful=self.accounts.doubtful,
             live=self.live,
-            complete=self.complete,
+            complete=self.is_trusted,
             closing=self.draining or self.state is WorkerState.CORDONED,
             at_rest=self.state is WorkerState.DRAINED or (rest is not None and self.report_at >= rest),
             final=self.final,
@@ -342,13 +278,3 @@ class Boot:
     def _mapped(self, moment: float | None) -> float | None:
         there = sane.moment(moment)
         return there + (self._skew or 0.0) if there is not None else None
-
-
-def _accounted(ledger: LedgerCounts) -> int:
-    terms = (ledger.completed, ledger.failed, ledger.removed, ledger.cut, ledger.crashed, ledger.lost, ledger.active)
-    return sum(sane.natural(term) for term in terms)
-
-
-def _amount(number: int | None) -> int:
-    """A count as it may be shown: what is absurd is clipped, a negative one is not hidden."""
-    return max(-sane.MOST, min(sane.MOST, number or 0))

@@ -57,7 +57,7 @@ def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float, *, previou
     if peers.is_saturated(key):
         found.append(Finding(SATURATED, peers.saturated_text(key), "bad"))
     if boot.is_losing_offers(now):
-        lost = boot.counters.offers_lost
+        lost = boot.accounts["offers_lost"]
         found.append(Finding(LOSING_OFFERS, f"losing offers: {lost} so far", "bad"))
     previous = boot.snapshot.previous_boot
     if previous is not None and previous.open_calls and not previous_known:

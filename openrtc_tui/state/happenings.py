@@ -30,13 +30,13 @@ _SEVERITIES: Final[dict[VerdictWord, Severity]] = {
 _DRAIN_SOURCES: Final = {"signal": "by a signal", "api": "by its own code", "livekit": "lost LiveKit for good"}
 
 _COUNTED: Final = (
-    ("cut", Phrase("cut", (CALLS, " cut on ", NAMES), "bad", counts_calls=False)),
-    ("crashed", Phrase("crashed", (CALLS, " crashed on ", NAMES), "bad", counts_calls=False)),
-    ("lost", Phrase("lost", (CALLS, " lost by LiveKit on ", NAMES), "bad", counts_calls=False)),
-    ("offers_lost", Phrase("offers_lost", (NAMES, " loses offers"), "warning", "most likely unanswered")),
-    ("launch_failed", Phrase("launch_failed", (CALLS, " failed to start on ", NAMES), "warning", counts_calls=False)),
+    Phrase("cut", (CALLS, " cut on ", NAMES), "bad", counts_calls=False),
+    Phrase("crashed", (CALLS, " crashed on ", NAMES), "bad", counts_calls=False),
+    Phrase("lost", (CALLS, " lost by LiveKit on ", NAMES), "bad", counts_calls=False),
+    Phrase("offers_lost", (NAMES, " loses offers"), "warning", "most likely unanswered"),
+    Phrase("launch_failed", (CALLS, " failed to start on ", NAMES), "warning", counts_calls=False),
 )
-"""Counters of the ledger whose rise is news."""
+"""What is said when a counter of the ledger rises; the kind is the counter's name."""
 
 _LATE: Final = Phrase("still_taking_calls", (NAMES, " still takes calls"), "bad", "though it drains")
 _UNREACHABLE: Final = {
@@ -61,10 +61,7 @@ class Glimpse:
 
     @classmethod
     def of(cls, boot: Boot) -> Glimpse:
-        counters = boot.counters
-        counts = (
-            counters.cut, counters.crashed, counters.lost, counters.offers_lost, counters.launch_failed
-        )  # fmt: skip
+        counts = tuple(boot.accounts[phrase.kind] for phrase in _COUNTED)
         return cls(counts, boot.late_starts, boot.state)
 
 
@@ -73,7 +70,7 @@ def reported(log: EventLog, worker: Worker, boot: Boot, before: Glimpse, now: fl
     key = worker.key
     after = Glimpse.of(boot)
     if after.counts != before.counts:
-        for (_, phrase), was, now_is in zip(_COUNTED, before.counts, after.counts, strict=True):
+        for phrase, was, now_is in zip(_COUNTED, before.counts, after.counts, strict=True):
             if now_is > was:
                 log.say(phrase, key, now, now_is - was)
     if after.late_starts and not before.late_starts:

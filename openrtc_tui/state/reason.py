@@ -79,26 +79,23 @@ def _say(cause: Cause, clock: Callable[[float], str]) -> str:
     boot, name = cause.boot, cause.name
     verdict = boot.verdict
     if verdict.confirmed:
-        return _confirmed(boot, name, ended=verdict.confirmed > boot.counters.dropped)
+        return _confirmed(boot, name, ended=verdict.confirmed > boot.accounts.dropped)
     if verdict.word is VerdictWord.UNPROVEN and (boot.live or verdict.possible == 0):
         said = _went(cause, clock)
         if said:
             return said
-    if boot.counters.offers_lost or boot.counters.launch_failed:
+    if boot.accounts["offers_lost"] or boot.accounts["launch_failed"]:
         return _doubtful(boot, name)
     if boot.faults:
         return f"{name}: {boot.faults[0]}"
-    if not boot.complete:
+    if not boot.is_trusted:
         return f"{name} keeps no full ledger"
     return f"{name} silent with {calls_text(boot.live)}{_since(cause.silent_since, clock)}"
 
 
 def _confirmed(boot: Boot, name: str, *, ended: bool) -> str:
-    counters = boot.counters
     counts = [
-        (counters.cut, "cut"),
-        (counters.crashed, "crashed"),
-        (counters.lost, "lost"),
+        *((boot.accounts[name], name) for name in ("cut", "crashed", "lost")),
         (boot.open_calls if ended else 0, "died with it"),
     ]
     said = [(number, verb) for number, verb in counts if number]
@@ -117,13 +114,13 @@ def _went(cause: Cause, clock: Callable[[float], str]) -> str:
         return f"{name} restarted{calls or ' before it was drained'} at {clock(boot.ended_at)}"
     if boot.ended == "unwatched":
         return f"{name} is no longer watched"
-    if cause.state in (WorkerState.LOST, WorkerState.EXITED) and (boot.complete or boot.live):
+    if cause.state in (WorkerState.LOST, WorkerState.EXITED) and (boot.is_trusted or boot.live):
         return f"{name} unreachable{calls}{_since(cause.silent_since, clock)}"
     return ""
 
 
 def _doubtful(boot: Boot, name: str) -> str:
-    lost, failed = boot.counters.offers_lost, boot.counters.launch_failed
+    lost, failed = boot.accounts["offers_lost"], boot.accounts["launch_failed"]
     texts = []
     if lost:
         texts.append("1 offer lost" if lost == 1 else f"{lost} offers lost")

@@ -11,103 +11,122 @@ import time
 from typing import TYPE_CHECKING
 
 from openrtc_tui.state.fleet import Fleet, fold, view
-from openrtc_tui.state.observation import HeartbeatSeen, SnapshotSeen, Target, TargetsSeen
+from openrtc_tui.state.observation import HeartbeatSeen, Observation, SnapshotSeen, Target, TargetsSeen
 from openrtc_worker.contract.snapshot import DrainInfo, LedgerCounts, LiveKitInfo, RuntimeSnapshot, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
 START = 1_700_000_000.0
+DRAIN = DrainInfo(source="http", actor="alice", started_at=START, deadline=START + 3600)
 FRAMES = 5
 """Pictures taken a second."""
 
-
-def snapshot(index: int, calls: int, now: float) -> RuntimeSnapshot:
-    leaving = index % 2 == 0
-    return RuntimeSnapshot(
-        deployment_version="v1.0.0" if leaving else "v2.0.0",
-        draining=leaving,
-        active_sessions=calls,
-        timestamp=now,
-        uptime_seconds=600.0 + now - START,
-        total_sessions_started=100 + calls,
-        sessions_by_agent={"booking": calls},
-        sessions_by_tenant={"acme": calls},
-        worker_id=f"voice-{index}",
-        boot_id=f"boot-{index}",
-        seq=1,
-        state=State.DRAINING if leaving else State.SERVING,
-        accepting=not leaving,
-        max_sessions=50,
-        load=calls / 50,
-        ledger=LedgerCounts(
-            started=100 + calls, completed=100, failed=0, removed=0, cut=0, crashed=0, lost=0, active=calls,
-            launch_failed=0, offers_lost=0,
-        ),
-        oldest_session_seconds=90.0,
-        drain=DrainInfo(source="http", actor="alice", started_at=START, deadline=START + 3600) if leaving else None,
-        livekit=LiveKitInfo(connected=True, agent_name="booking", reported_load=0.3),
-    )  # fmt: skip
+SECONDS = 60
 
 
-def filled(workers: int) -> Fleet:
+class FakeWorkers:
+    """Workers of two versions, half of them draining; each report is one call more or one less."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.calls = [20] * count
+        self.started = [20] * count
+        self._rng = random.Random(1)
+
+    def change(self, now: float) -> SnapshotSeen:
+        """One worker starts or ends a call; the draining ones only end calls."""
+        index = self._rng.randrange(self.count)
+        if self.calls[index] and (index % 2 == 0 or self._rng.random() < 0.5):
+            self.calls[index] -= 1
+        elif index % 2:
+            self.calls[index] += 1
+            self.started[index] += 1
+        return SnapshotSeen(f"voice-{index}", self.snapshot(index, now), b"{}")
+
+    def snapshot(self, index: int, now: float) -> RuntimeSnapshot:
+        leaving = index % 2 == 0
+        calls, started = self.calls[index], self.started[index]
+        return RuntimeSnapshot(
+            deployment_version="v1.0.0" if leaving else "v2.0.0",
+            draining=leaving,
+            active_sessions=calls,
+            timestamp=now,
+            uptime_seconds=600.0 + now - START,
+            total_sessions_started=started,
+            sessions_by_agent={"booking": calls},
+            sessions_by_tenant={"acme": calls},
+            worker_id=f"voice-{index}",
+            boot_id=f"boot-{index}",
+            state=State.DRAINING if leaving else State.SERVING,
+            accepting=not leaving,
+            max_sessions=50,
+            load=calls / 50,
+            ledger=LedgerCounts(
+                started=started, completed=started - calls, failed=0, removed=0, cut=0, crashed=0, lost=0,
+                active=calls, launch_failed=0, offers_lost=0,
+            ),
+            oldest_session_seconds=90.0,
+            drain=DRAIN if leaving else None,
+            livekit=LiveKitInfo(connected=True, agent_name="booking", reported_load=0.3),
+        )  # fmt: skip
+
+
+def filled(workers: FakeWorkers) -> Fleet:
+    """A fleet of which every worker was heard, not all in the same instant."""
     fleet = Fleet("bench", beat=1.0)
-    targets = tuple(Target(f"voice-{index}", f"http://10.0.0.1:{index}") for index in range(workers))
+    targets = tuple(Target(f"voice-{index}", f"http://10.0.0.1:{index}") for index in range(workers.count))
     fold(fleet, TargetsSeen(targets), START)
-    for index in range(workers):
-        fold(fleet, SnapshotSeen(f"voice-{index}", snapshot(index, 10, START), b"{}"), START)
-    view(fleet, START)
+    for index in range(workers.count):
+        now = START + index / workers.count
+        fold(fleet, SnapshotSeen(f"voice-{index}", workers.snapshot(index, now), b"{}"), now)
+        if index % 50 == 0:
+            view(fleet, now)
     return fleet
 
 
-def timed(run: Callable[[], None], count: int) -> float:
-    """Microseconds of CPU per one of *count*."""
+def fold_cost(fleet: Fleet, observations: Iterable[Observation]) -> float:
+    """Microseconds of CPU per observation."""
+    ready = list(observations)
     begun = time.process_time()
-    run()
-    return (time.process_time() - begun) / count * 1e6
+    for seen in ready:
+        fold(fleet, seen, START + 20)
+    return (time.process_time() - begun) / len(ready) * 1e6
 
 
-def fold_costs(workers: int) -> tuple[float, float]:
-    """Microseconds per snapshot that changes something, and per heartbeat."""
-    fleet = filled(workers)
-    rng = random.Random(1)
-    count = 20_000
-    snapshots = [
-        SnapshotSeen(f"voice-{index}", snapshot(index, rng.randrange(20), START + 1), b"{}")
-        for index in (rng.randrange(workers) for _ in range(count))
-    ]
-    heartbeats = [HeartbeatSeen(f"voice-{rng.randrange(workers)}") for _ in range(count)]
-    changing = timed(lambda: [fold(fleet, seen, START + 1) for seen in snapshots] and None, count)
-    beating = timed(lambda: [fold(fleet, seen, START + 1) for seen in heartbeats] and None, count)
-    return changing, beating
-
-
-def view_cost(workers: int) -> float:
+def view_cost(count: int) -> float:
     """Microseconds per picture while 5 % of the workers change a second and each sends a heartbeat every 2 s."""
+    workers = FakeWorkers(count)
     fleet = filled(workers)
-    rng = random.Random(2)
-    spent, pictures = 0.0, 60 * FRAMES
-    for frame in range(pictures):
+    spent = 0.0
+    for frame in range(SECONDS * FRAMES):
         now = START + 1 + frame / FRAMES
-        for index in range(frame % (2 * FRAMES), workers, 2 * FRAMES):
+        for index in range(frame % (2 * FRAMES), count, 2 * FRAMES):
             fold(fleet, HeartbeatSeen(f"voice-{index}"), now)
-        for _ in range(workers // 20 // FRAMES):
-            index = rng.randrange(workers)
-            fold(fleet, SnapshotSeen(f"voice-{index}", snapshot(index, rng.randrange(20), now), b"{}"), now)
+        for _ in range(count // 20 // FRAMES):
+            fold(fleet, workers.change(now), now)
         begun = time.process_time()
         view(fleet, now)
         spent += time.process_time() - begun
-    return spent / pictures * 1e6
+    return spent / (SECONDS * FRAMES) * 1e6
+
+
+def costs(count: int) -> tuple[float, float, float]:
+    """Microseconds per snapshot, per heartbeat, per picture."""
+    workers = FakeWorkers(count)
+    fleet = filled(workers)
+    snapshots = fold_cost(fleet, (workers.change(START + 20) for _ in range(20_000)))
+    heartbeats = fold_cost(fleet, (HeartbeatSeen(f"voice-{index % count}") for index in range(20_000)))
+    return snapshots, heartbeats, view_cost(count)
 
 
 def main() -> None:
-    workers = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    small, few = fold_costs(10), view_cost(10)
-    large, many = fold_costs(workers), view_cost(workers)
-    print(f"{workers} workers; in brackets the cost at 10")
-    print(f"fold a snapshot:  {large[0]:6.1f} µs ({small[0]:.1f})")
-    print(f"fold a heartbeat: {large[1]:6.1f} µs ({small[1]:.1f})")
-    print(f"a picture:        {many:6.0f} µs ({few:.0f}), {many / workers:.2f} µs a worker")
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    few, many = costs(10), costs(count)
+    print(f"µs of CPU       at 10   at {count}   ratio")
+    for name, small, large in zip(("fold snapshot", "fold heartbeat", "picture"), few, many, strict=True):
+        print(f"{name:14}{small:8.1f}{large:10.1f}{large / small:8.2f}")
+    print(f"a picture costs {many[2] / count:.2f} µs a worker")
 
 
 if __name__ == "__main__":
