@@ -8,6 +8,7 @@ import errno
 import functools
 import logging
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -40,6 +41,17 @@ DEAD_PEER_MILLISECONDS: Final = 30_000
 logger = logging.getLogger("openrtc.control")
 
 
+def drop(transport: asyncio.WriteTransport | None) -> None:
+    """End a connection whose peer takes nothing, with a reset: what it has not read is not kept for it either."""
+    if transport is None:
+        return
+    peer = transport.get_extra_info("socket")
+    if peer is not None:
+        with contextlib.suppress(OSError):
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 class Connection(web.RequestHandler):
     """One HTTP connection.
 
@@ -65,8 +77,8 @@ class Connection(web.RequestHandler):
         self._roster.add(self)
         if isinstance(transport, asyncio.WriteTransport):
             # Nothing waits in the process: a write is done when the kernel has it, so a deadline on it means
-            # something, and a slow reader costs no memory.
-            transport.set_write_buffer_limits(high=0)
+            # something, and a slow reader costs no memory. Not 0: asyncio's TLS transport then pauses at nothing.
+            transport.set_write_buffer_limits(high=1, low=0)
         peer = transport.get_extra_info("socket")
         if peer is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             # a laptop that was closed sends no FIN; without this its streams would hold their places for minutes
@@ -86,8 +98,7 @@ class Connection(web.RequestHandler):
             async with asyncio.timeout(self._write_seconds):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
-            if self.transport is not None:
-                self.transport.abort()
+            drop(self.transport)
             return resp, True
 
     def handle_error(
@@ -98,13 +109,14 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - aiohttp's text for a person is not ours
     ) -> web.StreamResponse:
         """Answer what is no HTTP request, or an error of ours, as a problem."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            # the client left, or the answer had begun: nothing can be said any more
+            raise ConnectionResetError from exc
         if status < 500:
             refusal = Refusal("bad_request", "the bytes received are not an HTTP request")
         else:
             logger.error("the control endpoint failed on a request from %s", request.remote, exc_info=exc)
             refusal = Refusal("internal", "the worker failed on this request; its log has the reason")
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer had begun")
         response = refusal.response()
         response.force_close()
         return response
@@ -175,9 +187,8 @@ class Listener:
             async with asyncio.timeout(self._limits.goodbye):
                 while self._open:  # noqa: ASYNC110 - once, at exit: a TLS peer is told before its socket closes
                     await asyncio.sleep(0.01)
-        for connection in self._open:
-            if connection.transport is not None:
-                connection.transport.abort()
+        for connection in tuple(self._open):
+            drop(connection.transport)
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from openrtc_worker.contract.snapshot import encode_json
+from openrtc_worker.control.connection import drop
 from openrtc_worker.control.problems import PLAIN_HEADERS, Refusal
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class EventStream:
             logger.warning("event stream to %s dropped: it reads nothing", request.remote)
         except ConnectionError:
             return response  # the reader left
-        if request.transport is not None:
-            request.transport.abort()
+        drop(request.transport)
         return response
 
     async def _write_all(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -190,6 +190,7 @@ class EventHub:
 
     async def say_bye(self, snapshot: RuntimeSnapshot) -> None:
         """End every stream with ``bye``; returns when all have it, or after the time for goodbyes."""
+        await asyncio.sleep(0)  # audit events that were emitted before this reach the streams first
         self._bye = snapshot_frame(snapshot, "bye")
         await self._end()
 
