@@ -207,6 +207,11 @@ class Boot:
         return self.started_at if self.started_at is not None else self.first_at
 
     @property
+    def seen_at(self) -> float:
+        """When it was heard last, or when another boot was seen to have taken its address."""
+        return max(self.report_at, self.ended_at) if self.ended == "replaced" else self.report_at
+
+    @property
     def is_plain(self) -> bool:
         """Whether it has no states of its own: it cannot say *drained*."""
         return self.snapshot.state is None

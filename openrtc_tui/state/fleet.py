@@ -93,6 +93,8 @@ class Fleet:
         """The version that the order puts first."""
         self.unheard: set[str] = set()
         """The targets that are not heard within their time."""
+        self.awaited: set[str] = set()
+        """The targets of which nothing at all is known yet: no word, no failure, and their time is not over."""
         self.orphaned: set[str] = set()
         """The targets that the fleet file does not name any more."""
         self.judgement: Judgement | None = None
@@ -189,7 +191,6 @@ class Fleet:
                 self._unlist(worker, now)
             elif worker.target != wanted[key]:
                 worker.target = wanted[key]
-                self.orphaned.discard(key)
                 self.publish(worker)
                 self._reorder(worker)
         for key, target in wanted.items():
@@ -228,13 +229,17 @@ class Fleet:
         self.peers.show(key, worker.claim())
         twice = boot is not None and boot.boot_id is not None and self.boots.get(boot.boot_id) is not boot
         self.versions.take(key, share_of(worker, calls=not twice, capacity=not self.peers.is_duplicate(key)))
-        if not worker.is_listed:
-            self.orphaned.add(key)
-            self.unheard.discard(key)
-        elif boot is None or worker.state in (WorkerState.STALE, WorkerState.LOST):
-            self.unheard.add(key)
-        else:
-            self.unheard.discard(key)
+        quiet = boot is None or worker.state in (WorkerState.STALE, WorkerState.LOST)
+        awaited = worker.state is WorkerState.STARTING and worker.contact.unanswered
+        for index, belongs in (
+            (self.orphaned, not worker.is_listed),
+            (self.unheard, worker.is_listed and quiet),
+            (self.awaited, worker.is_listed and awaited),
+        ):
+            if belongs:
+                index.add(key)
+            else:
+                index.discard(key)
 
     def drop_empty_orphans(self, now: float) -> None:
         """Workers that the fleet file does not name stay only while they hold calls."""
@@ -356,8 +361,8 @@ class Fleet:
         del self.workers[key]
         self.peers.show(key, None)
         self.versions.take(key, None)
-        self.unheard.discard(key)
-        self.orphaned.discard(key)
+        for index in (self.unheard, self.awaited, self.orphaned):
+            index.discard(key)
 
 
 def fold(fleet: Fleet, observation: Observation, now: float) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openrtc_tui.state.contact import LOST_AFTER
 from openrtc_tui.state.reason import Cause, is_cause, reason
 from openrtc_tui.state.verdict import NOTHING_SEEN, combine, total
-from openrtc_tui.state.view import WorkerState
+from openrtc_tui.state.view import VerdictWord, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 class Judgement:
     """The verdict on a fleet as it stands: of the rollout *pair*, or without one of all boots seen.
 
-    The boots of the version being left count that were heard since the rollout began, and with them what boots of
-    the new version dropped in that time.
+    The boots of the version being left count that were seen since the rollout began, and with them what boots of
+    the new version dropped in that time. A boot that was killed to make room for the first one of the new version
+    was last heard just before that began; it must not slip through. Nothing is proven before every target was heard
+    or at least tried (``complete``): the next answer may come from a boot with calls.
     """
 
-    def __init__(self, fleet: Fleet, pair: Pair | None) -> None:
+    def __init__(self, fleet: Fleet, pair: Pair | None, *, complete: bool) -> None:
         self.pair = pair
+        self.complete = complete
         self._fleet = fleet
         self.began: float | None = None
         """When the rollout began; None without one, or before a boot of the new version was heard."""
@@ -39,19 +43,22 @@ class Judgement:
         for boot, worker in self._boots():
             self._take(boot, worker)
         for version, remnant in fleet.remains.by_version.items():
-            if self._counts(version, heard=False, report_at=remnant.report_at):
+            if self._counts(version, remnant.seen_at):
                 self._add(version, remnant.verdict, settled=True)
                 forgotten += remnant.verdict.possible
         self.verdict = self._verdict()
         """Of the rollout, or without one what all boots seen add up to."""
-        unheard = [key for key, worker in fleet.workers.items() if worker.boot is None]
+        unheard = [
+            key for key, worker in fleet.workers.items() if worker.boot is None and worker.state is WorkerState.LOST
+        ]
         self.reason = reason(self._causes, forgotten, unheard, fleet.clock_text)
         """Why the verdict is what it is."""
 
     def _verdict(self) -> Verdict:
         if self.pair is None:
             return total(self._others) if self._others else NOTHING_SEEN
-        return combine(self._leaving, self._others)
+        verdict = combine(self._leaving, self._others)
+        return NOTHING_SEEN if verdict.word is VerdictWord.PROVEN and not self.complete else verdict
 
     def _beginning(self, version: str) -> float | None:
         begun = [boot.began for boot, _ in self._boots() if boot.version == version]
@@ -74,14 +81,15 @@ class Judgement:
             if boot.boot_id is None or known.get(boot.boot_id) is boot:
                 yield boot, None
 
-    def _counts(self, version: str | None, *, heard: bool, report_at: float) -> bool:
+    def _counts(self, version: str | None, seen_at: float) -> bool:
+        """Whether a boot last seen at *seen_at* is part of it; one not yet lost when the rollout began still is."""
         if self.pair is None:
             return True
-        return version in self.pair and (heard or self.began is None or report_at >= self.began)
+        return version in self.pair and (self.began is None or seen_at >= self.began - LOST_AFTER)
 
     def _take(self, boot: Boot, worker: Worker | None) -> None:
-        heard = worker is not None and worker.is_heard
-        if not self._counts(boot.version, heard=heard, report_at=boot.report_at):
+        seen_at = float("inf") if worker is not None and worker.is_heard else boot.seen_at
+        if not self._counts(boot.version, seen_at):
             return
         self._add(boot.version, boot.verdict, settled=boot.settled)
         state = worker.state if worker is not None else WorkerState.EXITED

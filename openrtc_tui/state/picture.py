@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from openrtc_tui.state.judgement import Judgement
 from openrtc_tui.state.rollout import Alive, Pair, infer
 from openrtc_tui.state.shown import ordered, row_of
-from openrtc_tui.state.view import FleetView, Rollout, WorkerState
+from openrtc_tui.state.view import FleetView, Rollout
 
 if TYPE_CHECKING:
     from openrtc_tui.state.fleet import Fleet
@@ -25,8 +25,9 @@ def take_picture(fleet: Fleet, now: float) -> FleetView:
             fleet.publish(fleet.workers[key])
     pair = _rollout_pair(fleet)
     judgement = fleet.judgement
-    if judgement is None or judgement.pair != pair:
-        judgement = fleet.judgement = Judgement(fleet, pair)
+    complete = not fleet.awaited
+    if judgement is None or judgement.pair != pair or judgement.complete is not complete:
+        judgement = fleet.judgement = Judgement(fleet, pair, complete=complete)
     targets = len(fleet.workers) - len(fleet.orphaned)
     return FleetView(
         fleet=fleet.name,
@@ -51,7 +52,7 @@ def _rollout_pair(fleet: Fleet) -> Pair | None:
         return fleet.named_rollout
     chosen, alive = fleet.inferred_rollout, fleet.versions.alive()
     if chosen is None or not alive.keys() <= set(chosen):
-        fleet.inferred_rollout = infer(None, _ages(fleet, alive), complete=_is_complete(fleet))
+        fleet.inferred_rollout = infer(None, _ages(fleet, alive), complete=not fleet.awaited)
     return fleet.inferred_rollout
 
 
@@ -64,10 +65,3 @@ def _ages(fleet: Fleet, alive: dict[str, bool]) -> dict[str, Alive]:
             if boot is not None and worker.is_heard and boot.version in began:
                 began[boot.version] = min(began[boot.version], boot.began)
     return {version: Alive(draining, began[version]) for version, draining in alive.items()}
-
-
-def _is_complete(fleet: Fleet) -> bool:
-    """Whether every target was heard or given up: until then what is alive may not be all there is."""
-    return not any(
-        worker.state is WorkerState.STARTING and worker.contact.unanswered for worker in fleet.workers.values()
-    )

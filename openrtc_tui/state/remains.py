@@ -17,11 +17,11 @@ MOST_VERSIONS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Remnant:
-    """Boots of one version, added up. ``report_at`` is the last report of any, ``began`` the earliest beginning."""
+    """Boots of one version, added up. ``seen_at`` is when any was seen last, ``began`` the earliest beginning."""
 
     verdict: Verdict
     began: float
-    report_at: float
+    seen_at: float
 
     def joined(self, other: Remnant) -> Remnant:
         """Both together."""
@@ -32,7 +32,7 @@ class Remnant:
         return Remnant(
             Verdict(word, confirmed, mine.possible + its.possible, mine.exact and its.exact),
             min(self.began, other.began),
-            max(self.report_at, other.report_at),
+            max(self.seen_at, other.seen_at),
         )
 
 
@@ -44,7 +44,7 @@ class Remains:
 
     def add(self, boot: Boot, *, keep: Collection[str]) -> None:
         """Add a boot that is over; *keep* are versions whose numbers must stay their own."""
-        self._join(boot.version, Remnant(boot.verdict, boot.began, boot.report_at))
+        self._join(boot.version, Remnant(boot.verdict, boot.began, boot.seen_at))
         if len(self.by_version) > MOST_VERSIONS:
             version = next(name for name in self.by_version if name is not None and name not in keep)
             self._join(None, self.by_version.pop(version))
