@@ -101,10 +101,10 @@ class EmbeddedFleet:
 
     async def run(self, stopped: Awaitable[str]) -> None:
         """Start everything, keep the callers coming, and take everything down once *stopped* tells a reason."""
-        key_file = self._directory.prepare(self._specs)
+        self._directory.prepare(self._specs)
         await self.dispatcher.start()
         platform = self._platform()
-        self._write_files(key_file)
+        self._write_files()
         work = asyncio.create_task(self._work(platform), name="fleet")
         ending = asyncio.ensure_future(stopped)
         try:
@@ -139,26 +139,29 @@ class EmbeddedFleet:
             *("--state-dir", str(self._directory.state_dir(spec.name))),
         ]
 
-    def _write_files(self, key_file: Path) -> None:
+    def _write_files(self) -> None:
         dispatcher = self.dispatcher
         self._directory.write_livekit_env(
             url=dispatcher.url, api_key=dispatcher.api_key, api_secret=dispatcher.api_secret
         )
+        self._progress.say(
+            "fleet",
+            fleet_file=str(self._list_workers(1)),
+            directory=str(self._directory.path),
+            livekit_url=dispatcher.url,
+            media=False,
+            workers=[{"name": s.name, "version": s.version, "url": s.control_url} for s in self._specs],
+        )
+
+    def _list_workers(self, count: int) -> Path:
+        """Write the fleet file with the first *count* workers: a worker is listed when it is about to be started."""
         rollout = Rollout(
             fleet="demo",
             from_version=FROM_VERSION,
             to_version=TO_VERSION,
             drain_timeout=self._plan.drain_timeout,
         )
-        fleet_file = self._directory.write_fleet_file(self._specs, rollout=rollout, key_file=key_file)
-        self._progress.say(
-            "fleet",
-            fleet_file=str(fleet_file),
-            directory=str(self._directory.path),
-            livekit_url=dispatcher.url,
-            media=False,
-            workers=[{"name": s.name, "version": s.version, "url": s.control_url} for s in self._specs],
-        )
+        return self._directory.write_fleet_file(self._specs[:count], rollout=rollout)
 
     async def _work(self, platform: ProcessPlatform) -> None:
         """Bring the workers up one after another, with callers from the first that serves, and never return."""
@@ -166,6 +169,7 @@ class EmbeddedFleet:
             for number, spec in enumerate(self._specs):
                 if number == self._plan.workers:
                     await self._sleep(_PAUSE_BEFORE_NEW_VERSION)
+                self._list_workers(number + 1)
                 worker = await platform.start(spec)
                 self._tell(spec, "starting", pid=worker.pid)
                 tasks.create_task(self._watch_end(worker), name=f"watch-{spec.name}")

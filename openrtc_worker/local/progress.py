@@ -2,8 +2,9 @@
 
 ``seconds`` counts from the fleet's start. The events, with what else they carry:
 
-- ``fleet``: the fleet file is written and can be opened; ``fleet_file``, ``directory``, ``livekit_url``,
-  ``media`` (always false), ``workers`` (a list of ``{name, version, url}``).
+- ``fleet``: the fleet file is written and can be opened, with the first worker in it; a further one is added just
+  before it is started. ``fleet_file``, ``directory``, ``livekit_url``, ``media`` (always false), ``workers`` (all
+  that will be: a list of ``{name, version, url}``).
 - ``worker``: ``name``, ``version``, ``state`` (``starting``, ``serving``: registered and ready, ``exited``), with
   ``pid`` (also its process group) when it starts, and ``exit_code`` (negative: a signal) when it exited.
 - ``ready``: every worker has been started, and none is starting any more.

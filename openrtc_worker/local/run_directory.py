@@ -50,8 +50,13 @@ class RunDirectory:
     def state_dir(self, worker: str) -> Path:
         return self.path / "state" / worker
 
-    def prepare(self, workers: Sequence[WorkerSpec]) -> Path:
-        """Make the folders and the operator's key pair; returns the private key's path.
+    @property
+    def key_file(self) -> Path:
+        """The operator's private key, once :meth:`prepare` made it."""
+        return self.path / f"{OPERATOR}.pem"
+
+    def prepare(self, workers: Sequence[WorkerSpec]) -> None:
+        """Make the folders and the operator's key pair.
 
         Raises OSError, or :class:`~openrtc_worker.contract.keys.KeyFileError` when there is a key already.
         """
@@ -59,17 +64,16 @@ class RunDirectory:
         self.logs.mkdir()
         for worker in workers:
             self.state_dir(worker.name).mkdir(parents=True)
-        private, public = generate_operator_key(OPERATOR, self.path)
+        _, public = generate_operator_key(OPERATOR, self.path)
         public.rename(self.operator_keys / public.name)
-        return private
 
-    def write_fleet_file(self, workers: Sequence[WorkerSpec], *, rollout: Rollout, key_file: Path) -> Path:
+    def write_fleet_file(self, workers: Sequence[WorkerSpec], *, rollout: Rollout) -> Path:
         """Write what the dashboard opens; complete or not there at all."""
         lines = [
             "# An embedded fleet: simulated calls, no media. It is gone when the program that made it ends.",
             f"fleet: {json.dumps(rollout.fleet)}",
             "refresh: 1s",
-            f"operator: {{name: {OPERATOR}, key_file: {json.dumps(str(key_file))}}}",
+            f"operator: {{name: {OPERATOR}, key_file: {json.dumps(str(self.key_file))}}}",
             "rollout:",
             f"  from: {json.dumps(rollout.from_version)}",
             f"  to: {json.dumps(rollout.to_version)}",

@@ -64,9 +64,10 @@ async def test_two_versions_take_calls_and_all_is_gone_when_stdin_closes(tmp_pat
         [opened] = await fleet.has(event="fleet", within=20)
         assert opened["media"] is False
         file = load_fleet_file(opened["fleet_file"])
-        assert [worker.key for worker in file.workers] == ["voice-a-1", "voice-b-1"]
+        assert [worker.key for worker in file.workers] == ["voice-a-1"], "a worker is listed when it is started"
         assert fleet.events(event="worker", state="serving") == [], "the file is there before the workers are"
         await fleet.has(event="ready", within=90)
+        assert [worker.key for worker in load_fleet_file(opened["fleet_file"]).workers] == ["voice-a-1", "voice-b-1"]
         serving = fleet.events(event="worker", state="serving")
         assert [(each["name"], each["version"]) for each in serving] == [
             ("voice-a-1", "v1.0.0"),

@@ -19,8 +19,8 @@ ROLLOUT = Rollout(fleet="demo", from_version="v1.0.0", to_version="v2.0.0", drai
 def test_the_fleet_file_is_one_that_the_dashboard_opens(tmp_path):
     specs = FleetPlan(workers=3).specs(tuple(range(41001, 41007)))
     directory = RunDirectory(tmp_path)
-    key_file = directory.prepare(specs)
-    path = directory.write_fleet_file(specs, rollout=ROLLOUT, key_file=key_file)
+    directory.prepare(specs)
+    path = directory.write_fleet_file(specs, rollout=ROLLOUT)
     fleet = load_fleet_file(path)  # reads the key file too, and checks its permissions
     assert [worker.key for worker in fleet.workers] == [
         *("voice-a-1", "voice-a-2", "voice-a-3"),
@@ -28,7 +28,7 @@ def test_the_fleet_file_is_one_that_the_dashboard_opens(tmp_path):
     ]
     assert fleet.workers[0].url == "http://127.0.0.1:41001"
     assert (fleet.rollout.from_version, fleet.rollout.to_version) == ("v1.0.0", "v2.0.0")
-    assert fleet.operator.key_file == key_file
+    assert fleet.operator.key_file == directory.key_file
     assert fleet.drain_timeout == 600
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "demo.pem",
@@ -41,8 +41,8 @@ def test_the_fleet_file_is_one_that_the_dashboard_opens(tmp_path):
 
 def test_the_private_key_is_the_operators_alone_and_not_among_the_workers_keys(tmp_path):
     directory = RunDirectory(tmp_path)
-    key_file = directory.prepare(())
-    assert key_file.stat().st_mode & 0o777 == 0o600
+    directory.prepare(())
+    assert directory.key_file.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in directory.operator_keys.iterdir()] == ["demo.pub.pem"]
 
 
