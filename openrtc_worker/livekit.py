@@ -31,6 +31,7 @@ from livekit.agents import (
 from livekit.agents.job import JobAcceptArguments
 from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a constant
 from livekit.agents.worker import ServerType
+from livekit.rtc._ffi_client import FfiClient
 
 from openrtc_worker import processes
 from openrtc_worker.boot import Boot
@@ -260,6 +261,10 @@ class DeployServer(AgentServer):
         if self._runner is None:
             await self._open_under_livekit()
         self._is_running = True
+        if not self.isolates_processes:
+            # *private*: made by the first calls' threads at once it is made twice, and the agents that have the
+            # first one hang and are thrown out of their rooms after 5 s
+            _ = FfiClient.instance
         if self._entrypoint is not None:
             self._entrypoint.reports_path = self.boot.calls.reports_path
         await super().run(devmode=devmode, unregistered=unregistered)
