@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import jwt
 import msgspec
 
-from openrtc_worker.contract.keys import OperatorKey, generate_operator_key
 from openrtc_worker.contract.text import printable
 
 if TYPE_CHECKING:
@@ -22,18 +21,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = [
-    "ACTIONS",
-    "ALGORITHM",
-    "LEEWAY_SECONDS",
-    "MAX_LIFETIME_SECONDS",
-    "OperatorKey",
-    "TokenRefused",
-    "VerifiedToken",
-    "generate_operator_key",
-    "sign_request",
-    "verify_request",
-]
+    from openrtc_worker.contract.keys import OperatorKey
 
 ACTIONS: Final = frozenset({"drain", "cordon", "uncordon", "manifest"})
 ALGORITHM: Final = "EdDSA"

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_OPERATIONS: Final = 4_096
 """Requests remembered in one boot; after that nothing more is done."""
 
+MAX_REASON: Final = 1_000
+"""Characters of an operator's reason."""
+
 Id = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._:-]{1,128}\Z")]
 
 
@@ -33,7 +36,7 @@ class ActionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     op_id: Id
     expect: Expect
-    reason: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)] | None = None
     plan_id: Id | None = None
     timeout: Annotated[float, msgspec.Meta(ge=1)] | None = None
 

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -185,14 +185,15 @@ class OperatorKeys:
             if self._set.fingerprint and fingerprint_of(self._path) == self._set.fingerprint:
                 return None
             found = read_key_set(self._path)
-        except OSError as error:
-            problem = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        except Exception as error:  # whatever it is: keys that cannot be read are no keys
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            problem = f"cannot be read: {reason.lower()}"
             found = KeySet(problems=MappingProxyType({self._path.name: problem}))
         return None if found == self._set else found
 
 
 async def _in_thread(work: Callable[[], _T]) -> _T:
-    """Run *work* in a daemon thread of its own.
+    """What *work*, which never raises, returns; it runs in a daemon thread of its own.
 
     Not in an executor: livekit needs the loop's default one to answer offers, and the interpreter waits for every
     executor thread at exit; a file system that hangs would delay both.
@@ -200,22 +201,14 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
 
-    def deliver(result: _T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(cast("_T", result))
+    def deliver(result: _T) -> None:
+        if not future.done():
+            future.set_result(result)
 
     def run() -> None:
-        outcome: tuple[_T | None, BaseException | None]
-        try:
-            outcome = work(), None
-        except BaseException as error:
-            outcome = None, error
+        result = work()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(deliver, *outcome)
+            loop.call_soon_threadsafe(deliver, result)
 
     threading.Thread(target=run, name="openrtc-operator-keys", daemon=True).start()
     return await future

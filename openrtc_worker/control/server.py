@@ -13,7 +13,9 @@ from aiohttp import web
 
 from openrtc_worker.contract.control_token import TokenRefused, verify_request
 from openrtc_worker.contract.snapshot import SessionList, encode_json
+from openrtc_worker.contract.text import printable
 from openrtc_worker.control.actions import (
+    MAX_REASON,
     ActionRequest,
     OperationMemory,
     check_expectation,
@@ -224,7 +226,7 @@ class ControlServer:
             by = Requester(
                 source="http",
                 actor=token.sub,
-                reason=asked.reason,
+                reason=None if asked.reason is None else printable(asked.reason, MAX_REASON),
                 op_id=asked.op_id,
                 plan_id=asked.plan_id,
                 kid=token.kid,

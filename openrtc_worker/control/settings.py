@@ -37,7 +37,7 @@ class ControlSettings:
         read_token_file: the file that holds it instead.
         tls_cert: certificate chain in PEM; with ``tls_key``.
         tls_key: its private key in PEM, without a passphrase.
-        tls_client_ca: CAs in PEM; every client, a platform's probes too, must then show a certificate of theirs (mTLS).
+        tls_client_ca: CAs in PEM; every client, a platform's probes too, must then show a certificate of theirs.
         metrics_by_tenant: also export active sessions by tenant. Off, for their number is not bounded.
     """
 

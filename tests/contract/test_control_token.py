@@ -107,6 +107,11 @@ def test_a_header_that_is_not_as_required_is_no_token(header):
     assert refusal(raw(header)).reason == "token"
 
 
+def test_a_payload_that_is_kept_elsewhere_is_no_token():
+    """RFC 7797 lets the payload travel apart from the token; here nothing does."""
+    assert refusal(raw({"alg": "EdDSA", "kid": "alice", "b64": False, "crit": ["b64"]}, b"")).reason == "token"
+
+
 def test_a_key_that_is_not_known_here():
     refused = refusal(token(kid="mallory", key=MALLORY))
     assert (refused.reason, refused.status, refused.kid, refused.signed) == ("key", 401, "mallory", False)

@@ -148,3 +148,8 @@ async def test_an_answer_can_be_read_as_it_was_asked(endpoint, alice, action):
     assert response.headers["content-type"] == "application/json"
     assert response.headers["cache-control"] == "no-store"
     assert set(response.json()) == {"op_id", "effect", "snapshot"}
+
+
+async def test_a_reason_reaches_the_worker_without_what_a_terminal_obeys(endpoint, alice):
+    await endpoint.ask(alice, "drain", body=alice.body(endpoint.target, reason="deploy\x1b[2J\nv2 " + "x" * 900))
+    assert endpoint.target.calls[0][1].reason == "deploy[2J v2 " + "x" * 900

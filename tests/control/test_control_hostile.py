@@ -261,6 +261,21 @@ async def test_a_flood_of_connections_stays_within_the_limit_and_ends(serve):
     await alive(endpoint)
 
 
+async def test_a_process_without_a_free_file_descriptor_accepts_again_later(serve, monkeypatch, caplog):
+    loop = asyncio.get_running_loop()
+    real, failures = loop.sock_accept, [OSError(24, "Too many open files")]
+
+    async def accept(listening):
+        if failures:
+            raise failures.pop()
+        return await real(listening)
+
+    monkeypatch.setattr(loop, "sock_accept", accept)
+    endpoint = await serve()
+    await alive(endpoint)
+    assert "Too many open files" in caplog.text
+
+
 async def test_closing_leaves_nothing_behind(serve):
     endpoint = await serve(limits=SHORT)
     before = asyncio.all_tasks()

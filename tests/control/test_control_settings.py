@@ -78,6 +78,11 @@ def test_what_cannot_work_is_one_line_that_names_the_setting(environment, argume
     assert "\n" not in str(refused.value)
 
 
+def test_no_host_is_not_every_host():
+    with pytest.raises(ControlError, match="control_host"):
+        ControlSettings(host="")
+
+
 def test_the_read_token_is_never_shown():
     assert "s3cret" not in repr(ControlSettings(read_token="s3cret"))
 

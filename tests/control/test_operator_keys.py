@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openrtc_worker.contract.keys import generate_operator_key
-from openrtc_worker.control import operator_keys
+from openrtc_worker.control import operator_keys, server
 from openrtc_worker.control.operator_keys import OperatorKeys, read_key_set
 from openrtc_worker.control.settings import ControlError
 from tests.control.conftest import Operator, until
@@ -194,6 +194,25 @@ async def test_a_bad_file_is_named_in_log_and_audit_once_for_each_change(
     (key_folder / "bob.pub.pem").chmod(0o666)
     await reason_for(endpoint, alice)
     assert "others can write it" in endpoint.target.audit_log.after(1)[0].fields["detail"]
+
+
+async def test_a_bad_file_is_named_though_nobody_acts(serve, key_folder, monkeypatch, caplog):
+    monkeypatch.setattr(server, "KEYS_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(operator_keys, "REREAD_SECONDS", 0.0)
+    await serve(operator_keys=key_folder)
+    (key_folder / "bob.pub.pem").write_text("x")
+    await until(lambda: "bob.pub.pem is left out" in caplog.text)
+
+
+async def test_an_error_that_nobody_thought_of_leaves_nobody_who_may_act(endpoint, alice, monkeypatch, caplog):
+    def broken(path):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(operator_keys, "REREAD_SECONDS", 0.0)
+    assert await reason_for(endpoint, alice) == "started"
+    monkeypatch.setattr(operator_keys, "fingerprint_of", broken)
+    assert await reason_for(endpoint, alice) == "key"
+    assert "cannot be read: a bug" in caplog.text
 
 
 async def test_the_folder_is_looked_at_once_a_second_at_most(key_folder, alice, monkeypatch):
