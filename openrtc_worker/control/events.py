@@ -56,6 +56,7 @@ class EventStream:
         self._closed = False
         self._overrun = False
         self._wake = asyncio.Event()
+        self._request: web.BaseRequest | None = None
 
     def show(self, frame: bytes) -> None:
         """Send this snapshot; it replaces one that still waits."""
@@ -72,13 +73,21 @@ class EventStream:
         self._wake.set()
 
     def close(self, bye: bytes | None = None) -> None:
-        """Send what waits, then *bye* if there is one, and end."""
+        """Send what waits, then *bye* if there is one, and end. A second call changes nothing."""
+        if self._closed:
+            return
         self._bye = bye
         self._closed = True
         self._wake.set()
 
+    def cut(self) -> None:
+        """End at once, whatever still waits."""
+        if self._request is not None:
+            drop(self._request.transport)
+
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Write to the reader until it leaves, is dropped, or the stream is closed."""
+        self._request = request
         response = web.StreamResponse(headers=STREAM_HEADERS)
         response.force_close()
         try:
@@ -215,6 +224,8 @@ class EventHub:
                     await self._ended.wait()
             except TimeoutError:
                 logger.warning("%d event streams did not take their last events", len(self._streams))
+                for stream in tuple(self._streams):
+                    stream.cut()
 
     def _tell_all(self, event: AuditEvent) -> None:
         if not self._streams or self._closed:
