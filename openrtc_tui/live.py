@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from openrtc_tui.discovery.static import Edited, access_of, follow, targets_of
@@ -66,7 +66,8 @@ class LiveFleet:
         self._http = Http()
         self._watch = Watch(self._http, put=self._put, beat=file.refresh, sleep=sleep)
         self._change = asyncio.Event()
-        self._watch.set_targets(targets_of(file), self._access)
+        self._orphans: set[str] = set()
+        self._aim()
 
     @property
     def operator(self) -> str | None:
@@ -80,7 +81,10 @@ class LiveFleet:
 
     def view(self) -> FleetView:
         """The picture of this instant."""
-        return view(self.fleet, self._clock())
+        picture = view(self.fleet, self._clock())
+        if not self._orphans <= self.fleet.workers.keys():
+            self._aim()  # the last call of a worker that the file names no more has ended
+        return picture
 
     def say(self, text: str, detail: str = "", severity: Severity = "info") -> None:
         """Put a line among the events."""
@@ -114,13 +118,22 @@ class LiveFleet:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """:meth:`run` for as long as the block lasts; what ends it early is raised there."""
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self.run())
-            try:
-                yield self
-            finally:
-                task.cancel()
+        """:meth:`run` as long as the block lasts; should it fail, the block is cancelled and the failure raised."""
+        block = asyncio.current_task()
+
+        def stop_block(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None and block is not None:
+                block.cancel()
+
+        task = asyncio.create_task(self.run())
+        task.add_done_callback(stop_block)
+        try:
+            yield self
+        finally:
+            task.remove_done_callback(stop_block)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def send(
         self,
@@ -171,13 +184,20 @@ class LiveFleet:
         self.fleet.configure(name=self.file.name, beat=self.file.refresh, rollout=_pair(self.file))
         if self.file.refresh != before.refresh:
             self._watch.set_beat(self.file.refresh)
-        targets = targets_of(self.file)
-        orphans = self.fleet.orphans(targets)
+        orphans = self.fleet.orphans(targets_of(self.file))
         self._access = _with_earlier(access, self._access, {target.key for target in orphans})
-        self._watch.set_targets((*targets, *orphans), self._access)
-        self.say("fleet file taken over", f"{len(targets)} worker{'' if len(targets) == 1 else 's'}")
+        self._aim()
+        workers = len(self.file.workers)
+        self.say("fleet file taken over", f"{workers} worker{'' if workers == 1 else 's'}")
         for name in edited.restart_to_apply:
             self.say(f"{name} changed in the fleet file: restart to apply", severity="warning")
+
+    def _aim(self) -> None:
+        """Watch what the file names, and what it does not name any more while calls are live there."""
+        targets = targets_of(self.file)
+        orphans = self.fleet.orphans(targets)
+        self._orphans = {target.key for target in orphans}
+        self._watch.set_targets((*targets, *orphans), self._access)
 
     def _broken(self, error: FleetFileError) -> None:
         first, *others = error.problems

@@ -55,6 +55,9 @@ class LossyProxy:
                 if head.startswith(b"POST"):
                     self.posts.append((head, body))
                     loss = self.losses.pop(0) if self.losses else "none"
+                if head.startswith(b"GET /v1/events"):
+                    writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")  # it is polled then
+                    continue
                 if loss == "request":
                     break
                 answer = await self._forward(head + body)
