@@ -44,12 +44,7 @@ async def _run(args: argparse.Namespace) -> int:
     live = open_fleet(args, acting=True)
     _check_operator(live, args.action)
     async with live.running():
-        view = await hear_all(live)
-        try:
-            return await _act(args, live, view)
-        except CommandError as error:  # within the task group it would come out as a group of errors
-            note(str(error))
-            return error.code
+        return await _act(args, live, await hear_all(live))
 
 
 def _check_operator(live: LiveFleet, action: str) -> None:
