@@ -1,9 +1,9 @@
 """What watching costs: CPU of the dashboard over 1,000 event streams of which 5 % change each second.
 
 A simulated fleet (streamed_fleet.py) streams to every client at once, each client a process: ``raw`` sockets,
-``stock`` httpx, ``bare`` fetching and decoding over the dashboard's own way out, ``watch`` with sources, fold and views added
-(all stream_clients.py), and ``full``: ``openrtc-tui FLEET`` itself in a pseudo-terminal of 120×40. They run side by
-side and are measured over the same seconds, so that what else the machine does weighs on all of them alike.
+``stock`` httpx, ``bare`` fetching and decoding over the dashboard's own way out, ``watch`` with sources, fold and
+views added (all stream_clients.py), and ``full``: ``openrtc-tui FLEET`` itself in a pseudo-terminal of 120×40. They
+run side by side and are measured over the same seconds, so that what else the machine does weighs on all alike.
 
 Run it as ``python -m tests.bench streams``, or by itself with ``--workers``, ``--seconds``, ``--clients`` (half a
 minute).
