@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -83,6 +84,37 @@ async def test_it_dies_with_the_tests_even_when_they_are_killed(server_binary: P
         tests.kill()
         tests.communicate()
     await until(lambda: not _is_running(server), what="the server to end with its parent")
+
+
+def test_without_a_server_there_is_one_visible_skip(tmp_path: Path) -> None:
+    done = _run_without_a_server(tmp_path, required="0")
+    assert done.returncode == 0
+    assert re.search(r"^SKIPPED \[1\] .*`make test-livekit` needs Go", done.stdout, re.MULTILINE)
+    assert re.search(r"1 skipped, \d+ deselected in ", done.stdout)
+
+
+def test_where_the_server_is_required_its_absence_is_a_failure(tmp_path: Path) -> None:
+    done = _run_without_a_server(tmp_path, required="1")
+    assert done.returncode == 1
+    assert "`make test-livekit` needs Go" in done.stdout
+
+
+def _run_without_a_server(tmp_path: Path, *, required: str) -> subprocess.CompletedProcess[str]:
+    """This folder's tests, as `make test-livekit` runs them on a machine that has neither the server nor Go."""
+    program = (
+        "import sys, pathlib, pytest, tests.livekit.binary as binary;"
+        f"binary.go = lambda: None; binary.cached_server = lambda: pathlib.Path({str(tmp_path)!r}, 'server');"
+        "sys.exit(pytest.main(['tests/livekit', '-p', 'no:cacheprovider']))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env=clean_env(OPENRTC_REQUIRE_LIVEKIT=required),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_without_go_the_message_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
