@@ -171,7 +171,8 @@ def status_lines(view: FleetView, live: LiveFleet) -> list[str]:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     look = Look(glyphs=UNICODE if utf8 else ASCII)
     width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
-    watching = Watching(live.file.refresh, live.operator, read_only=live.read_only, trouble=live.trouble)
+    operator = live.file.operator.name if live.file.operator is not None else None
+    watching = Watching(live.file.refresh, operator, read_only=live.file.read_only, trouble=live.trouble)
     columns = columns_for(width)
     setting = Setting.of(view)
     heading = (
