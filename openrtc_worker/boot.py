@@ -20,23 +20,12 @@ from openrtc_worker.call_file import CallFile
 from openrtc_worker.calls import Calls
 from openrtc_worker.clock import AnchoredClock
 from openrtc_worker.contract import audit
-from openrtc_worker.control.settings import ControlError, ControlSettings, default_worker_id
+from openrtc_worker.control.settings import ControlError, default_worker_id
 from openrtc_worker.control.target import ConflictError, Requester
+from openrtc_worker.deeds import Deeds
 from openrtc_worker.environment import platform_info
 from openrtc_worker.gate import BEAT
-from openrtc_worker.lifecycle import (
-    CutDue,
-    Decision,
-    Decisions,
-    DrainCompleted,
-    DrainShortened,
-    DrainStarted,
-    Exit,
-    ExitCode,
-    KillDue,
-    Lifecycle,
-    LifecycleConflictError,
-)
+from openrtc_worker.lifecycle import Decision, Decisions, ExitCode, Lifecycle, LifecycleConflictError
 from openrtc_worker.outbox import Outbox
 from openrtc_worker.snapshots import Link, LoopLag, Notes, assemble
 from openrtc_worker.trail import SYSTEM, Trail
@@ -142,6 +131,15 @@ class Boot:
         self._control: ControlServer | None = None
         self._beat: asyncio.Task[None] | None = None
         self._exited = asyncio.Event()
+        self._deeds = Deeds(
+            lifecycle=self._lifecycle,
+            calls=self.calls,
+            trail=self._trail,
+            clock=self.clock,
+            tell_full=self._tell_full,
+            kill_jobs=self._kill_jobs,
+            over=self._exited.set,
+        )
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
@@ -158,7 +156,7 @@ class Boot:
         self._trail.start()
         if self.exit_code is not None:  # drained before there was anything to drain
             self._exited.set()
-        control = ControlServer(self, settings=self._control_settings())
+        control = ControlServer(self, settings=self.settings.control(self._environ))
         await control.start()
         self._control = control
         self._worker_id = default_worker_id(control.port, self._environ)
@@ -210,20 +208,6 @@ class Boot:
         self._trail.stop(_FLUSH_TIMEOUT)
         self._loop = None
 
-    def _control_settings(self) -> ControlSettings:
-        given = self.settings.control
-        return ControlSettings.from_environment(
-            self._environ,
-            host=given.host,
-            port=given.port,
-            allowed_hosts=given.allowed_hosts,
-            operator_keys=given.operator_keys,
-            read_token=given.read_token,
-            tls_cert=given.tls_cert,
-            tls_key=given.tls_key,
-            tls_client_ca=given.tls_client_ca,
-        )
-
     # -- what it is (ControlTarget) -----------------------------------------------------------------------------
 
     @property
@@ -231,7 +215,7 @@ class Boot:
         """``OPENRTC_WORKER_ID``, else the host's name; final once the endpoint's port is bound."""
         if self._worker_id is None:
             try:
-                return default_worker_id(self._control_settings().port, self._environ)
+                return default_worker_id(self.settings.control(self._environ).port, self._environ)
             except ControlError:
                 return ""  # said plainly when the endpoint is opened
         return self._worker_id
@@ -447,50 +431,18 @@ class Boot:
     def _carry_out(self) -> None:
         while self._decided:
             decision, by = self._decided.popleft()
-            match decision:
-                case DrainStarted(drain):
-                    if self._livekit is not None:
-                        self._livekit.tell_full()
-                    logger.info("drain begun by %s (%s)", drain.actor, drain.source)
-                    active = self.calls.ledger.active
-                    self._trail.act(audit.DEPLOYMENT_DRAIN_STARTED, by, deadline=drain.deadline, active=active)
-                case DrainShortened(drain):
-                    self._trail.act(audit.DEPLOYMENT_DRAIN_SHORTENED, by, deadline=drain.deadline)
-                case CutDue():
-                    logger.warning("the drain's deadline passed: ending %d calls", self.calls.ledger.active)
-                    self.calls.cut_all()
-                case KillDue():
-                    self._kill()
-                case DrainCompleted(result):
-                    self._drained(result)
-                case Exit(code):
-                    logger.info("exit code %d (%s)", code, code.name.lower().replace("_", " "))
-                    self._exited.set()
+            with self._lock:
+                following = self._deeds.do(decision, by)
+            self._decided.extend((follower, SYSTEM) for follower in following)
         self._changed()
 
-    def _kill(self) -> None:
-        logger.error(
-            "%d calls could not be ended in %g s: killing them", self.calls.ledger.active, self.settings.cut_grace
-        )
+    def _tell_full(self) -> None:
         if self._livekit is not None:
-            self._livekit.kill_jobs(self.calls.live_pids)
-        self.calls.end_all()
-        with self._lock:
-            decisions = self._numbers() + self._lifecycle.all_killed(self.clock())
-        self._decided.extend((decision, SYSTEM) for decision in decisions)
+            self._livekit.tell_full()
 
-    def _drained(self, result: str) -> None:
-        counts = self.calls.ledger.counts()
-        drain = self._lifecycle.drain
-        logger.info(
-            "drained: %s calls completed, %s failed, %s dropped", counts.completed, counts.failed, counts.dropped
-        )
-        self._trail.act(
-            audit.DEPLOYMENT_DRAIN_COMPLETED,
-            result=result,
-            seconds=0.0 if drain is None else self.clock() - drain.started_at,
-            **{name: getattr(counts, name) for name in counts.__struct_fields__},
-        )
+    def _kill_jobs(self, pids: Collection[int]) -> None:
+        if self._livekit is not None:
+            self._livekit.kill_jobs(pids)
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

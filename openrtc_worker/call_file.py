@@ -155,5 +155,5 @@ def _lock(descriptor: int, worker_id: str) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StateDirError(
-            f"state_dir: another worker with the id {worker_id!r} is using it; give each one its own OPENRTC_WORKER_ID"
+            f"state_dir: another worker with the id {worker_id!r} uses it; give each its own OPENRTC_WORKER_ID"
         ) from None

@@ -7,7 +7,6 @@ books that are half written.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from openrtc_worker.contract import audit
@@ -16,6 +15,7 @@ from openrtc_worker.ledger import Call, Ledger, Outcome
 from openrtc_worker.reports import CallersSeen, Ended, Hello, Report, ReportSocket
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Collection
 
     from openrtc_worker.call_file import CallFile

@@ -13,6 +13,7 @@ from openrtc_worker.contract.text import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_STATM = Path("/proc/self/statm")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -39,21 +40,21 @@ def platform_info(environ: Mapping[str, str]) -> PlatformInfo | None:
 
 def resident_set() -> ResidentSet:
     """Memory of this process; on Linux what it holds now, elsewhere its peak so far."""
-    if sys.platform == "linux":
-        try:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-        except (OSError, ValueError, IndexError):
-            return ResidentSet()
-        return ResidentSet(
-            bytes=pages * os.sysconf("SC_PAGE_SIZE"),
-            metric="rss",
-            description="resident memory of the worker process",
-        )
+    try:
+        pages = int(_STATM.read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return _peak()
+    return ResidentSet(
+        bytes=pages * os.sysconf("SC_PAGE_SIZE"), metric="rss", description="resident memory of the worker process"
+    )
+
+
+def _peak() -> ResidentSet:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return ResidentSet(
-        bytes=peak if sys.platform == "darwin" else peak * 1024,
+        bytes=peak if sys.platform.startswith("darwin") else peak * 1024,  # macOS counts bytes, others kilobytes
         metric="peak_rss",
         description="peak resident memory of the worker process",
     )

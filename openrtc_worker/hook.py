@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import inspect
+import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 AnswerT = TypeVar("AnswerT")
+OfferT = TypeVar("OfferT")
+
+logger = logging.getLogger(__name__)
 
 
 class OfferClosedError(RuntimeError):
@@ -65,19 +70,31 @@ class Question(Generic[AnswerT]):
         """Take no answer any more."""
         self._closed = why
 
-    async def first(self, hook: concurrent.futures.Future[Any], timeout: float) -> Given[AnswerT] | None:
+    async def first(self, hook: concurrent.futures.Future[Any], *, within: float) -> Given[AnswerT] | None:
         """The first answer, or None when the hook returned or raised without one.
 
         Raises:
-            TimeoutError: no answer within *timeout* seconds.
+            TimeoutError: no answer within that many seconds.
         """
         returned = asyncio.wrap_future(hook)
-        await asyncio.wait({self._given, returned}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({self._given, returned}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         if self._given.done():
             return self._given.result()
         if returned.done():
             return None
         raise TimeoutError
+
+
+async def consult(hook: Callable[[OfferT], Any], offer: OfferT, room: str) -> None:
+    """Run the user's hook, on its own loop; whatever goes wrong there is said and goes no further."""
+    try:
+        answer = hook(offer)
+        if inspect.isawaitable(answer):
+            await answer
+    except OfferClosedError as closed:
+        logger.info("the request hook answered in vain: %s", closed)
+    except Exception:
+        logger.exception("the request hook failed on a job of room %s", room)
 
 
 class HookThread:

@@ -8,7 +8,6 @@ livekit-agents 1.8 is marked *private*, and has a test of its own that names it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
 import os
@@ -28,7 +27,6 @@ from livekit.agents import (
     JobExecutorType,
     JobRequest,
 )
-from livekit.agents.job import JobAcceptArguments
 from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a constant
 from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
@@ -36,13 +34,13 @@ from livekit.rtc._ffi_client import FfiClient
 from openrtc_worker import processes
 from openrtc_worker.boot import Boot
 from openrtc_worker.control.target import Requester
-from openrtc_worker.hook import OfferClosedError, Question
+from openrtc_worker.hook import Question, consult
 from openrtc_worker.job import JobSide
 from openrtc_worker.ledger import Ending
 from openrtc_worker.offers import Acceptance, Answer, Offered, Offers, Rejection
 from openrtc_worker.probe import Credentials
 from openrtc_worker.routing import Route
-from openrtc_worker.settings import AfterDrain, ControlArguments, WorkerSettings
+from openrtc_worker.settings import WorkerSettings
 from openrtc_worker.snapshots import Link
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from livekit.agents import SimulationContext
+    from livekit.agents.job import JobAcceptArguments
     from livekit.protocol import agent as protocol
 
     from openrtc_worker.contract.audit import AuditLog, Sink
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from openrtc_worker.lifecycle import ExitCode
     from openrtc_worker.offers import Router
     from openrtc_worker.registry import AgentConfig, Provider
+    from openrtc_worker.settings import AfterDrain
 
 logger = logging.getLogger(__name__)
 
@@ -82,23 +82,8 @@ class DeployServer(AgentServer):
     """A livekit ``AgentServer`` with a version, a snapshot and a drain that drains.
 
     Register the entrypoint with ``rtc_session`` as always and run it with ``sys.exit(openrtc_worker.run(server))``.
-    Takes the arguments below and every argument of ``AgentServer`` but ``load_fnc`` and ``load_threshold``. All
-    times are in seconds.
-
-    Args:
-        deployment_version: what this worker runs; None is an untagged worker.
-        audit_sink: called with every audit event, in a thread of its own; None logs them.
-        max_concurrent_sessions: the hard cap of live calls.
-        drain_timeout: after this long a drain cuts what is left, and ``cut_grace`` later it kills.
-        control_host: where the control endpoint listens; see the README for its other arguments.
-        drain_linger: the endpoint stays up this long after the last call.
-        after_drain: ``exit``, ``wait`` for a signal, or ``auto``: wait under Kubernetes only.
-        answer_timeout: what the request hook may take.
-        connect_timeout: until the first registration; 0 is for ever.
-        state_dir: folder where live calls are noted, for the next boot to tell what became of them.
-        livekit_target_load: the server's ``agents.target_load``.
-        dispatch_deployment: LiveKit's routing key: only dispatches that name it come here.
-        router: which agent answers a job; None answers them all.
+    The arguments that are not ``AgentServer``'s mean what they mean on ``AgentPool``; ``router`` chooses the agent
+    that a job is attributed to, or refuses it. ``load_fnc`` and ``load_threshold`` cannot be set.
 
     Raises:
         ValueError: an argument has a value that cannot be used; the message names it.
@@ -143,16 +128,14 @@ class DeployServer(AgentServer):
             livekit_target_load=livekit_target_load,
             state_dir=state_dir,
             dispatch_deployment=dispatch_deployment,
-            control=ControlArguments(
-                host=control_host,
-                port=control_port,
-                allowed_hosts=control_allowed_hosts,
-                operator_keys=operator_keys,
-                read_token=read_token,
-                tls_cert=control_tls_cert,
-                tls_key=control_tls_key,
-                tls_client_ca=control_tls_client_ca,
-            ),
+            control_host=control_host,
+            control_port=control_port,
+            control_allowed_hosts=control_allowed_hosts,
+            operator_keys=operator_keys,
+            read_token=read_token,
+            control_tls_cert=control_tls_cert,
+            control_tls_key=control_tls_key,
+            control_tls_client_ca=control_tls_client_ca,
         )
         for name in ("load_fnc", "load_threshold"):
             if name in server_options:
@@ -212,7 +195,7 @@ class DeployServer(AgentServer):
         """What the worker is doing right now; from any thread, also before it runs."""
         return self.boot.runtime_snapshot()
 
-    def rtc_session(  # type: ignore[override]  # one signature for both of livekit's overloads
+    def rtc_session(
         self,
         func: Callable[[JobContext], Awaitable[None]] | None = None,
         *,
@@ -274,7 +257,7 @@ class DeployServer(AgentServer):
         self._runner = runner
         await self.boot.open(self)
 
-    async def drain(self, timeout: Any = None) -> None:  # noqa: ARG002 - the boot owns the deadline
+    async def drain(self, timeout: Any = None) -> None:  # noqa: ARG002, ASYNC109 - livekit's; the boot owns time
         """Drain and return when the boot is over; what livekit's command line calls on a signal."""
         self.boot.begin_drain(by=Requester(source="signal"))
         await self.boot.until_exit()
@@ -286,7 +269,8 @@ class DeployServer(AgentServer):
             await asyncio.gather(self._livekit_drain, return_exceptions=True)
         if self._runner == "livekit":
             self.boot.calls.cut_all()  # its ``dev`` command does not drain: whatever is live is being cut
-        await super().aclose()
+        if self._is_running:
+            await super().aclose()
         self._offers.stop()
 
     async def _open_under_livekit(self) -> None:
@@ -375,20 +359,8 @@ class DeployServer(AgentServer):
             room_metadata=job.room.metadata,
             agent_name=job.agent_name,
         )
-        hook = None if user_hook is None else lambda question: _consult(user_hook, Offer(job, question))
+        hook = None if user_hook is None else lambda question: consult(user_hook, Offer(job, question), job.room.name)
         await self._offers.answer(offered, request, deployment=self._deployment or None, hook=hook)
-
-
-async def _consult(hook: Callable[[JobRequest], Any], offer: Offer) -> None:
-    """Run the user's hook, on its own loop; whatever goes wrong there is said and goes no further."""
-    try:
-        answer = hook(offer)
-        if inspect.isawaitable(answer):
-            await answer
-    except OfferClosedError as closed:
-        logger.info("the request hook answered in vain: %s", closed)
-    except Exception:
-        logger.exception("the request hook failed on a job of room %s", offer.room.name)
 
 
 class Offer(JobRequest):
@@ -471,7 +443,8 @@ def _recount(room: rtc.Room, job: JobSide) -> None:
 
 
 async def _count_when_joined(room: rtc.Room, job: JobSide) -> None:
-    while not room.isconnected():  # a room announces those who join later, not those whom we find there
+    # a room announces those who join later, not those whom we find there; and it has no event for our own joining
+    while not room.isconnected():  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     _recount(room, job)
 

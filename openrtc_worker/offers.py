@@ -117,7 +117,7 @@ class Offers:
         question: Question[Answer] = Question()
         returned = self._hooks.submit(hook(question))
         try:
-            given = await question.first(returned, timeout)
+            given = await question.first(returned, within=timeout)
         except TimeoutError:
             question.close(f"this offer was refused after {timeout:g} s without an answer")
             returned.cancel()

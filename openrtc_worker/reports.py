@@ -16,12 +16,13 @@ import shutil
 import socket
 import tempfile
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from openrtc_worker.contract.text import printable
-from openrtc_worker.ledger import Ending
+from openrtc_worker.ledger import Ending  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,11 @@ logger = logging.getLogger(__name__)
 MAX_PATH = 103
 """Bytes that a socket's path may have: 107 on Linux, 103 on macOS."""
 
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a stalled worker gets to take what a job that ends has still to say."""
+
 _MAX_DATAGRAM = 4096
+_MAX_NAME = 24
 _CUT = b"cut"
 _numbers = itertools.count()
 
@@ -70,7 +75,7 @@ class ReportSocket:
     def __init__(self, receive: Callable[[Report], None]) -> None:
         self._receive = receive
         self._folder = _short_folder()
-        self.path = os.path.join(self._folder, "w")
+        self.path = str(self._folder / "w")
         self._socket = _datagram_socket(self.path)
         self._jobs: dict[str, str] = {}
         self._loop = asyncio.get_running_loop()
@@ -112,7 +117,7 @@ class ReportSocket:
         path = self._jobs.pop(job_id, None)
         if path is not None:
             with contextlib.suppress(OSError):  # a job process that was killed leaves its socket behind
-                os.unlink(path)
+                Path(path).unlink()
 
     def close(self) -> None:
         self._loop.remove_reader(self._socket)
@@ -134,9 +139,10 @@ class JobLine:
         self._on_cut = on_cut
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[bytes] = deque()
+        self._all_sent = asyncio.Event()
         self._socket: socket.socket | None = None
         self._ended = False
-        path = os.path.join(os.path.dirname(worker_path), f"{os.getpid()}.{next(_numbers)}")
+        path = str(Path(worker_path).with_name(f"{os.getpid()}.{next(_numbers)}"))
         try:
             self._socket = _datagram_socket(path)
             # connected, the kernel says when the worker's queue has room again
@@ -160,18 +166,18 @@ class JobLine:
             error = f"{type(error).__name__}: {error}"
         self._send(Ended(job=self._job_id, ending=ending, error=None if error is None else printable(error)))
 
-    async def close(self, timeout: float = 5.0) -> None:
-        """Send what is left, for at most *timeout* seconds, and close."""
+    async def close(self) -> None:
+        """Send what is left, as far as the worker takes it in :data:`CLOSE_TIMEOUT`, and close."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._unsent and self._socket is not None:
-                    await asyncio.sleep(0.02)
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._all_sent.wait()
         self._close_socket()
 
     def _send(self, report: Report) -> None:
         if self._socket is None:
             return
         self._unsent.append(msgspec.json.encode(report))
+        self._all_sent.clear()
         self._flush()
 
     def _flush(self) -> None:
@@ -189,6 +195,7 @@ class JobLine:
                 return
             self._unsent.popleft()
         self._loop.remove_writer(self._socket)
+        self._all_sent.set()
 
     def _read(self) -> None:
         if self._socket is None:
@@ -198,6 +205,7 @@ class JobLine:
                 self._on_cut()
 
     def _close_socket(self) -> None:
+        self._all_sent.set()
         sock, self._socket = self._socket, None
         if sock is None:
             return
@@ -208,7 +216,7 @@ class JobLine:
             name = sock.getsockname()
             sock.close()
             if name:
-                os.unlink(name)
+                Path(name).unlink()
 
 
 def _datagram_socket(path: str) -> socket.socket:
@@ -222,10 +230,10 @@ def _datagram_socket(path: str) -> socket.socket:
     return sock
 
 
-def _short_folder() -> str:
+def _short_folder() -> Path:
     """A folder of our own (mode 0700) whose sockets' paths are short enough."""
-    folder = tempfile.mkdtemp(prefix="openrtc-")
-    if len(os.fsencode(folder)) + 24 > MAX_PATH:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder = tempfile.mkdtemp(prefix="openrtc-", dir="/tmp")
-    return folder
+    folder = Path(tempfile.mkdtemp(prefix="openrtc-"))
+    if len(os.fsencode(folder)) + _MAX_NAME <= MAX_PATH:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="openrtc-", dir="/tmp"))

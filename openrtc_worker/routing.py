@@ -1,4 +1,4 @@
-"""Which registered agent answers a job. Pure: names and metadata in, a route out; the same on both sides of a fork."""
+"""Which registered agent answers a job. Pure: names and metadata in, a route out; the same in worker and job."""
 
 from __future__ import annotations
 

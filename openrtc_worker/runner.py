@@ -1,4 +1,4 @@
-"""Running a worker as a process: signals, the first connection, and the exit code that says what became of the calls."""
+"""Running a worker as a process: signals, the first connection, and an exit code that says what became of calls."""
 
 from __future__ import annotations
 
@@ -184,7 +184,9 @@ class _Life:
             if now - said >= LINE_EVERY:
                 said = now
                 logger.warning("no LiveKit at %s yet (%s): trying again", credentials.url, detail)
-            await _wait(self._draining, _PROBE_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_EVERY):
+                    await self._draining.wait()
         return None
 
     async def _register(self, running: asyncio.Task[None]) -> ExitCode | None:
@@ -222,11 +224,6 @@ class _Life:
         return await self._over
 
 
-async def _wait(event: asyncio.Event, timeout: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout)
-
-
 def _unpicklable(server: DeployServer) -> str | None:
     """One line when job processes could not be sent their entrypoint; livekit would fail again and again."""
     if not server.isolates_processes:
@@ -235,8 +232,8 @@ def _unpicklable(server: DeployServer) -> str | None:
         pickle.dumps(server.entrypoint)
     except Exception as error:  # pickle raises whatever an object's own hooks raise
         return (
-            f"the agents cannot be sent to job processes ({error}): define classes, entrypoints and provider factories"
-            ' at module level, or use isolation="thread"'
+            f"the agents cannot be sent to job processes ({error}): define classes, entrypoints and provider"
+            ' factories at module level, or use isolation="thread"'
         )
     return None
 

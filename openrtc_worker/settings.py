@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from openrtc_worker.contract.snapshot import VERSION_PATTERN
+from openrtc_worker.control.settings import ControlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,20 +44,6 @@ def deployment_version(value: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlArguments:
-    """The endpoint's arguments as the program gave them; None leaves it to ``OPENRTC_…`` and the defaults."""
-
-    host: str | None = None
-    port: int | None = None
-    allowed_hosts: Sequence[str] | None = None
-    operator_keys: Path | str | None = None
-    read_token: str | None = None
-    tls_cert: Path | str | None = None
-    tls_key: Path | str | None = None
-    tls_client_ca: Path | str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """What a boot is governed by. Times are in seconds.
 
@@ -72,7 +59,8 @@ class WorkerSettings:
         livekit_target_load: the server's ``agents.target_load``.
         state_dir: folder of the call file; None keeps none.
         dispatch_deployment: LiveKit's routing key; a worker that sets it gets only dispatches that name it.
-        control: the endpoint's arguments.
+
+    The rest are the control endpoint's arguments; None leaves each to ``OPENRTC_…`` and the defaults.
     """
 
     deployment_version: str | None = None
@@ -86,7 +74,14 @@ class WorkerSettings:
     livekit_target_load: float = 0.7
     state_dir: Path | str | None = None
     dispatch_deployment: str | None = None
-    control: ControlArguments = ControlArguments()
+    control_host: str | None = None
+    control_port: int | None = None
+    control_allowed_hosts: Sequence[str] | None = None
+    operator_keys: Path | str | None = None
+    read_token: str | None = field(default=None, repr=False)
+    control_tls_cert: Path | str | None = None
+    control_tls_key: Path | str | None = None
+    control_tls_client_ca: Path | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deployment_version", deployment_version(self.deployment_version))
@@ -112,6 +107,20 @@ class WorkerSettings:
             raise ValueError(f"after_drain must be auto, exit or wait, not {self.after_drain!r}")
         if self.dispatch_deployment is not None:
             _check_dispatch_deployment(self.dispatch_deployment)
+
+    def control(self, environ: Mapping[str, str]) -> ControlSettings:
+        """How the endpoint is served. Raises ControlError when a setting cannot be used."""
+        return ControlSettings.from_environment(
+            environ,
+            host=self.control_host,
+            port=self.control_port,
+            allowed_hosts=self.control_allowed_hosts,
+            operator_keys=self.operator_keys,
+            read_token=self.read_token,
+            tls_cert=self.control_tls_cert,
+            tls_key=self.control_tls_key,
+            tls_client_ca=self.control_tls_client_ca,
+        )
 
     def waits_after_drain(self, environ: Mapping[str, str]) -> bool:
         """Whether a drain that no signal began leaves the process running, drained.

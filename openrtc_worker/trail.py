@@ -1,4 +1,4 @@
-"""The boot's audit trail: its events with who, where and why filled in, and the user's sink in a thread of its own."""
+"""The boot's audit trail: its events with who, where and why filled in; the user's sink in a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,160 @@
+"""A worker as a program, whose calls and request hook do what the job's metadata says.
+
+The one argument is JSON: the pool's keyword arguments, and beside them
+
+- ``agents``: names that all run the scripted call (default ``["booking"]``);
+- ``hook``: true for a request hook that obeys the metadata's ``hook``;
+- ``audit``: a file that the audit sink appends to; ``sink_fails``: the sink raises instead;
+- ``server``: build a ``DeployServer`` with these arguments instead of a pool, run with ``openrtc_worker.run``;
+- ``cli``: run that server under livekit's own command line.
+
+Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), ``cleanup`` seconds
+that its shutdown then takes, or ``do``: ``raise`` an error, ``block`` its thread for ever, ``swallow`` every
+cancellation, ``return`` at once, ``kill`` its own process; and of the hook: ``hook: {wait, block, answer}`` with seconds
+before it answers ``accept``, ``reject``, ``terminate``, ``nothing`` or ``raise``.
+
+Commands on stdin, one a line: ``block SECONDS`` stalls the worker's loop, ``begin_drain`` calls the pool's own method
+in another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openrtc_worker import AgentPool, DeployServer, run
+
+if TYPE_CHECKING:
+    from livekit.agents import JobContext, JobRequest
+
+    from openrtc_worker import AuditEvent
+
+
+def say(event: str, **facts: object) -> None:
+    """One JSON line on stdout, written at once: threads and job processes share it."""
+    os.write(1, (json.dumps({"event": event, **facts}) + "\n").encode())
+
+
+def script(metadata: str) -> dict[str, Any]:
+    return json.loads(metadata) if metadata else {}
+
+
+async def call(ctx: JobContext) -> None:
+    wish = script(ctx.job.metadata)
+    say("call", job=ctx.job.id, room=ctx.job.room.name, pid=os.getpid())
+    match wish.get("do"):
+        case "raise":
+            raise RuntimeError("the agent's own code failed")
+        case "block":
+            time.sleep(3600)  # noqa: ASYNC251 - the point of it
+        case "swallow":
+            while True:
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    say("swallowed", job=ctx.job.id)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "return":
+            return
+    try:
+        await asyncio.sleep(wish.get("length", 3600))
+    except asyncio.CancelledError:
+        say("cancelled", job=ctx.job.id)
+        raise
+    if "cleanup" in wish:
+
+        async def clean_up() -> None:
+            await asyncio.sleep(wish["cleanup"])
+
+        ctx.add_shutdown_callback(clean_up)
+    ctx.shutdown("the caller hung up")
+
+
+async def hook(request: JobRequest) -> None:
+    wish = script(request.job.metadata).get("hook", {})
+    time.sleep(wish.get("block", 0))  # noqa: ASYNC251 - the point of it
+    await asyncio.sleep(wish.get("wait", 0))
+    answer = wish.get("answer", "accept")
+    try:
+        if answer == "accept":
+            await request.accept(name="Agent", attributes={"mine": "kept"})
+        elif answer == "reject":
+            await request.reject()
+        elif answer == "terminate":
+            await request.reject(terminate=True)
+        elif answer == "raise":
+            raise RuntimeError("the hook failed")  # noqa: TRY301 - the point of it
+    except Exception as error:
+        say("hook_raised", job=request.id, error=f"{type(error).__name__}: {error}")
+        raise
+    say("hook_done", job=request.id)
+
+
+class Sink:
+    """Appends every audit event to a file, or raises."""
+
+    def __init__(self, path: str | None, *, fails: bool) -> None:
+        self._path = None if path is None else Path(path)
+        self._fails = fails
+
+    def __call__(self, event: AuditEvent) -> None:
+        if self._fails or self._path is None:
+            raise RuntimeError("the sink is down")
+        with self._path.open("a") as file:
+            file.write(json.dumps(event.to_dict()) + "\n")
+
+
+def obey(target: AgentPool | DeployServer, loop_of: list[asyncio.AbstractEventLoop]) -> None:
+    for line in sys.stdin:
+        command, _, argument = line.strip().partition(" ")
+        if command == "begin_drain":
+            target.begin_drain()
+            say("draining", draining=target.draining)
+        elif command == "block":
+            loop_of[0].call_soon_threadsafe(time.sleep, float(argument))
+
+
+def build(arguments: dict[str, Any]) -> AgentPool | DeployServer:
+    sink = None
+    if "audit" in arguments or "sink_fails" in arguments:
+        sink = Sink(arguments.pop("audit", None), fails=arguments.pop("sink_fails", False))
+    on_request = hook if arguments.pop("hook", False) else None
+    arguments.pop("cli", None)
+    if "server" in arguments:
+        server = DeployServer(audit_sink=sink, **arguments["server"])
+        server.rtc_session(call, agent_name="", on_request=on_request)
+        return server
+    names = arguments.pop("agents", ["booking"])
+    pool = AgentPool(audit_sink=sink, request_fnc=on_request, **arguments)
+    for name in names:
+        pool.add(name, entrypoint=call)
+    return pool
+
+
+def main() -> int:
+    arguments = json.loads(sys.argv[1])
+    under_livekit = arguments.get("cli", False)
+    target = build(arguments)
+    server = target.server if isinstance(target, AgentPool) else target
+    loops: list[asyncio.AbstractEventLoop] = []
+    server.on("worker_started", lambda: loops.append(asyncio.get_running_loop()))
+    threading.Thread(target=obey, args=(target, loops), daemon=True).start()
+    if under_livekit:
+        from livekit.agents import cli
+
+        sys.argv = [sys.argv[0], "start"]
+        cli.run_app(server)
+        return 0
+    return target.run() if isinstance(target, AgentPool) else run(server)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

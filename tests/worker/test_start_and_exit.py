@@ -1,0 +1,205 @@
+"""How a worker starts, fails to start, and ends: one line that says what to do, and a telling exit code."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import pytest
+
+from tests.support.processes import until
+
+
+def error_lines(worker):
+    return [line for line in worker.log.splitlines() if " ERROR " in line or "Traceback" in line]
+
+
+@pytest.mark.parametrize("name", ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"])
+async def test_a_missing_address_or_key_is_one_line_and_exit_4_at_once(switchboard, name):
+    worker = switchboard.launch(env={name: ""})
+    assert await worker.exits() == 4
+    [line] = error_lines(worker)
+    assert f"set {name}:" in line
+
+
+async def test_an_address_that_is_none_is_one_line_and_exit_4(switchboard):
+    worker = switchboard.launch(url="livekit.example.com")
+    assert await worker.exits() == 4
+    [line] = error_lines(worker)
+    assert "LIVEKIT_URL 'livekit.example.com'" in line
+
+
+async def test_a_wrong_secret_is_one_line_that_names_key_and_secret(switchboard):
+    worker = switchboard.launch(env={"LIVEKIT_API_SECRET": "0" * 48})
+    assert await worker.exits() == 4
+    [line] = error_lines(worker)
+    assert "LIVEKIT_API_KEY and LIVEKIT_API_SECRET" in line
+    assert switchboard.dispatcher.api_key in line
+    assert "0" * 48 not in line
+
+
+async def test_an_unreachable_server_is_exit_4_after_the_connect_timeout(switchboard):
+    await switchboard.dispatcher.stop()
+    worker = switchboard.launch(connect_timeout=2)
+    status, _ = await worker.get("/readyz")
+    assert status == 503
+    assert (await worker.get("/healthz"))[0] == 200
+    assert await worker.exits() == 4
+    [line] = error_lines(worker)
+    assert switchboard.dispatcher.url in line
+    assert "check LIVEKIT_URL" in line
+
+
+async def test_a_server_that_comes_late_is_waited_for(switchboard):
+    await switchboard.dispatcher.stop()
+    worker = switchboard.launch(isolation="thread")
+    await until(lambda: "trying again" in worker.log, what="the first line about it")
+    await switchboard.dispatcher.start()
+    await worker.serving()
+    started = await worker.audit("deployment.started")
+    assert [(event["version"], event["result"]) for event in started] == [("v1", "ok")]
+
+
+async def test_a_worker_that_never_registers_exits_4_though_somebody_answers(switchboard):
+    """Something that is no LiveKit answers at the address."""
+    worker = switchboard.launch(url=f"{switchboard.dispatcher.url}/elsewhere", connect_timeout=2, isolation="thread")
+    assert await worker.exits() == 4
+    assert "check LIVEKIT_URL" in error_lines(worker)[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_before_the_first_registration_is_a_clean_drain(switchboard, number):
+    await switchboard.dispatcher.stop()
+    worker = switchboard.launch()
+    await until(lambda: worker.url, what="the endpoint")
+    worker.program.signal(number)
+    assert await worker.exits() == 0
+    assert error_lines(worker) == []
+
+
+async def test_a_signal_while_job_processes_warm_up_is_a_clean_drain(switchboard):
+    worker = switchboard.launch(isolation="process")
+    await until(lambda: "starting worker" in worker.log, what="livekit's start")
+    worker.program.signal(signal.SIGTERM)
+    assert await worker.exits() == 0
+
+
+async def test_a_taken_control_port_is_one_line_and_exit_1(switchboard):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        worker = switchboard.launch(control_port=port)
+        assert await worker.exits() == 1
+    [line] = error_lines(worker)
+    assert str(port) in line
+
+
+async def test_a_second_worker_of_the_same_id_and_state_dir_is_refused(switchboard, tmp_path):
+    kept = {"isolation": "thread", "state_dir": str(tmp_path / "state")}
+    await switchboard.start("w1", **kept)
+    twin = switchboard.launch("w2", env={"OPENRTC_WORKER_ID": "w1"}, **kept)
+    assert await twin.exits() == 1
+    [line] = error_lines(twin)
+    assert "OPENRTC_WORKER_ID" in line
+
+
+async def test_should_livekit_give_up_for_good_the_live_call_ends_first_then_exit_4(switchboard, isolation):
+    server = {"max_retry": 0, "isolation": isolation}
+    worker = await switchboard.start(server=server)
+    call = await switchboard.call(length=4)
+    await switchboard.dispatcher.stop()
+    shown = await worker.state("draining")
+    assert (shown.drain.source, shown.active_sessions) == ("livekit", 1)
+    shown = await worker.shows(lambda s: s.ledger.completed == 1, what="the call's own end")
+    assert await worker.exits() == 4
+    assert call.assigned
+
+
+async def test_a_worker_whose_connection_breaks_reconnects_and_goes_on(switchboard, isolation):
+    worker = await switchboard.start(isolation=isolation)
+    call = await switchboard.call(length=60)
+    before = await worker.snapshot()
+    await switchboard.dispatcher.stop()
+    shown = await worker.shows(lambda s: not s.livekit.connected, what="a lost connection")
+    assert (shown.accepting, shown.livekit.connected_since) == (False, None)
+    assert (await worker.get("/readyz"))[0] == 503
+    await switchboard.dispatcher.start()
+    shown = await worker.serving()
+    assert shown.livekit.worker_id != before.livekit.worker_id
+    assert shown.livekit.connected_since > before.livekit.connected_since
+    assert shown.active_sessions == 1
+    assert len(await worker.audit("deployment.started")) == 1
+    assert switchboard.dispatcher.log.call(call.job_id).kept_by == (shown.livekit.worker_id,)
+
+
+async def test_a_drain_begun_before_run_ends_the_process_at_once(switchboard):
+    program = switchboard.program(
+        "early",
+        "-c",
+        "import sys; from tests.support.pool_program import build\n"
+        "pool = build({'control_port': 0, 'drain_linger': 0.5}); pool.begin_drain()\n"
+        "assert pool.draining and pool.runtime_snapshot().state == 'drained'\n"
+        "sys.exit(pool.run())",
+    )
+    assert await program.exit_code() == 0, program.tail()
+    assert switchboard.dispatcher.log.workers == ()
+
+
+class TestAfterDrain:
+    async def test_wait_stays_drained_until_a_signal_comes(self, switchboard, operator, isolation):
+        worker = await switchboard.start(isolation=isolation, after_drain="wait", operator_keys=operator.keys)
+        await operator.asks(worker, "drain")
+        shown = await worker.state("drained")
+        assert shown.limits.after_drain == "wait"
+        with pytest.raises(AssertionError, match="waited"):
+            await worker.exits(within=2)
+        assert (await worker.get("/readyz"))[0] == 200  # the platform must not take it for broken
+        assert (await switchboard.call()).loss == "no_bid"
+        worker.program.signal(signal.SIGTERM)
+        assert await worker.exits() == 0
+
+    async def test_auto_waits_under_kubernetes(self, switchboard, operator):
+        kubernetes = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAMESPACE": "voice", "NODE_NAME": "n1"}
+        worker = await switchboard.start(
+            isolation="thread", after_drain="auto", operator_keys=operator.keys, env=kubernetes
+        )
+        await operator.asks(worker, "drain")
+        shown = await worker.state("drained")
+        assert (shown.platform.kind, shown.platform.namespace, shown.platform.node) == ("kubernetes", "voice", "n1")
+        with pytest.raises(AssertionError, match="waited"):
+            await worker.exits(within=2)
+        worker.program.signal(signal.SIGTERM)
+        assert await worker.exits() == 0
+
+    async def test_auto_exits_everywhere_else(self, switchboard, operator):
+        worker = await switchboard.start(isolation="thread", after_drain="auto", operator_keys=operator.keys)
+        await operator.asks(worker, "drain")
+        assert await worker.exits() == 0
+
+    async def test_a_drain_that_a_signal_began_never_waits(self, switchboard):
+        worker = await switchboard.start(isolation="thread", after_drain="wait")
+        worker.program.signal(signal.SIGTERM)
+        assert await worker.exits() == 0
+
+
+class TestUnderLivekitsOwnCommandLine:
+    async def test_it_says_so_and_is_watchable(self, switchboard, isolation):
+        worker = await switchboard.start(server={"isolation": isolation}, cli=True)
+        shown = await worker.snapshot()
+        assert shown.findings == ["second_signal_cuts"]
+        assert "a second signal cuts every call" in worker.log
+
+    async def test_it_drains_over_http_and_the_live_call_finishes(self, switchboard, operator, isolation):
+        worker = await switchboard.start(server={"isolation": isolation, "operator_keys": operator.keys}, cli=True)
+        call = await switchboard.call(length=3)
+        await operator.asks(worker, "drain")
+        assert await worker.exits() == 0
+        assert switchboard.dispatcher.log.call(call.job_id).ended_at - call.placed_at >= 3
+
+    async def test_the_first_signal_drains(self, switchboard, isolation):
+        worker = await switchboard.start(server={"isolation": isolation}, cli=True)
+        call = await switchboard.call(length=3)
+        worker.program.signal(signal.SIGTERM)
+        shown = await worker.shows(lambda s: s.draining, what="a drain")
+        assert shown.drain.source == "signal"
+        assert await worker.exits() == 0
+        assert switchboard.dispatcher.log.call(call.job_id).ended_at - call.placed_at >= 3
