@@ -15,20 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from openrtc_tui.yaml_shapes import (
-    Duration,
-    EnvName,
-    Fields,
-    FilePath,
-    Flag,
-    ListOf,
-    Problem,
-    Reading,
-    ScalarOr,
-    Text,
-    Values,
-    compose,
-)
+from openrtc_tui.yaml_shapes import Duration, EnvName, Fields, FilePath, Flag, ListOf, ScalarOr, Text, Values
+from openrtc_tui.yaml_tree import Problem, Reading, compose
 from openrtc_worker.contract.snapshot import VERSION_PATTERN
 
 if TYPE_CHECKING:

@@ -8,76 +8,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import yaml
 
 from openrtc_tui.durations import DURATION_PATTERN, format_duration, parse_duration
+from openrtc_tui.yaml_tree import NamedFile, NamedVariable, Reading, describe, is_scalar, line_of
 from openrtc_worker.contract.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-MAX_DEPTH: Final = 16
-"""Nesting that a document may have. libyaml's composer ends the process on deep nesting, so it is checked first."""
-
-_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast, where it exists
-_TAG: Final = "tag:yaml.org,2002:"
 _TRUE: Final = frozenset({"yes", "true", "on"})
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One thing wrong with a file. ``line`` counts from 1."""
-
-    path: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class NamedFile:
-    """A file that the document names; ``secret`` tells which rule its permissions are held to."""
-
-    where: str
-    line: int
-    path: Path
-    secret: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NamedVariable:
-    """An environment variable that the document names."""
-
-    where: str
-    line: int
-    name: str
-
-
-@dataclass
-class Reading:
-    """One pass over one document: where it stands, and what was found on the way."""
-
-    path: str
-    directory: Path
-    problems: list[Problem] = field(default_factory=list)
-    files: list[NamedFile] = field(default_factory=list)
-    variables: list[NamedVariable] = field(default_factory=list)
-
-    def problem(self, line: int, message: str) -> None:
-        self.problems.append(Problem(self.path, line, message))
-
-    def mismatch(self, node: yaml.Node, where: str, expected: str) -> None:
-        self.problem(line_of(node), f"{where}: expected {expected}, got {_describe(node)}")
 
 
 class Shape(Protocol[T_co]):
@@ -86,56 +34,6 @@ class Shape(Protocol[T_co]):
     def read(self, node: yaml.Node, where: str, reading: Reading) -> T_co | None: ...
 
     def schema(self) -> dict[str, Any]: ...
-
-
-def line_of(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
-def compose(text: str, reading: Reading) -> yaml.Node | None:
-    """The root node of *text*; None when there is none, or after a problem was told."""
-    unprintable = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    if unprintable:
-        line = text.count("\n", 0, unprintable.start()) + 1
-        reading.problem(line, f"the character {unprintable[0]!a} has no place in YAML")
-        return None
-    try:
-        depth = 0
-        for event in yaml.parse(text, Loader=_Loader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                reading.problem(line, f"nested more than {MAX_DEPTH} deep")
-                return None
-        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        reading.problem(mark.line + 1 if mark else 1, f"not valid YAML: {printable(what)}")
-        return None
-    return root
-
-
-def _describe(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    text = printable(str(node.value), 40)
-    kinds = {
-        "null": "nothing",
-        "int": f"the number {text}",
-        "float": f"the number {text}",
-        "bool": f"the truth value {text}",
-        "timestamp": f"the date {text}",
-        "str": f'"{text}"',
-    }
-    return kinds.get(node.tag.removeprefix(_TAG), f"a value of the tag {printable(node.tag, 40)}")
-
-
-def _is_scalar(node: yaml.Node, *kinds: str) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag.removeprefix(_TAG) in kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +45,13 @@ class Text:
     valid: Callable[[str], str | None] | None = None
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> str | None:
-        if _is_scalar(node, "int", "float", "bool", "timestamp"):
+        if is_scalar(node, "int", "float", "bool", "timestamp"):
             value = str(node.value)
             hint = f'; put it in quotes: "{printable(value, 40)}"' if re.fullmatch(self.pattern, value) else ""
-            got = _describe(node)
+            got = describe(node)
             reading.problem(line_of(node), f"{where}: expected {self.expected}, but YAML reads {got}{hint}")
             return None
-        if not _is_scalar(node, "str"):
+        if not is_scalar(node, "str"):
             reading.mismatch(node, where, self.expected)
             return None
         text: str = node.value
@@ -175,7 +73,7 @@ class EnvName:
     """The name of an environment variable. What stands there is never repeated: it may be the secret itself."""
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> str | None:
-        if _is_scalar(node, "str") and _ENV_NAME.fullmatch(node.value):
+        if is_scalar(node, "str") and _ENV_NAME.fullmatch(node.value):
             name = str(node.value)
             reading.variables.append(NamedVariable(where, line_of(node), name))
             return name
@@ -193,7 +91,7 @@ class Flag:
     """true or false."""
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> bool | None:
-        if _is_scalar(node, "bool"):
+        if is_scalar(node, "bool"):
             return str(node.value).lower() in _TRUE
         reading.mismatch(node, where, "true or false")
         return None
@@ -212,7 +110,7 @@ class Duration:
     def read(self, node: yaml.Node, where: str, reading: Reading) -> float | None:
         bounds = f"{format_duration(self.least)} to {format_duration(self.most)}"
         expected = f"a time from {bounds}, such as 200ms, 90s, 5m, 1h or a number of seconds"
-        if _is_scalar(node, "str", "int", "float"):
+        if is_scalar(node, "str", "int", "float"):
             try:
                 seconds = parse_duration(node.value)
             except ValueError:
@@ -235,7 +133,7 @@ class FilePath:
     secret: bool
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> Path | None:
-        if not _is_scalar(node, "str") or not node.value or not node.value.isprintable():
+        if not is_scalar(node, "str") or not node.value or not node.value.isprintable():
             # not repeated: somebody may have put the key itself here
             reading.problem(line_of(node), f"{where}: expected the path of a file (never its content)")
             return None
@@ -280,7 +178,7 @@ class ScalarOr(Generic[T]):
     def read(self, node: yaml.Node, where: str, reading: Reading) -> T | None:
         if isinstance(node, yaml.MappingNode):
             return self.long.read(node, where, reading)
-        if _is_scalar(node, "str"):
+        if is_scalar(node, "str"):
             return self.short.read(node, where, reading)
         reading.mismatch(node, where, self.expected)
         return None

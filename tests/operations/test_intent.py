@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrtc_tui.operations.capacity import accepts
@@ -67,7 +67,11 @@ def test_workers_that_do_not_tell_their_calls_or_room_are_counted_as_such():
         (row("a", actionable=False), "not_actionable", "not acted on"),
         (row("a", closed=True, actionable=False), "not_actionable", "over"),
         (row("a", shown=WorkerState.LOST, last_failure="connection refused"), "gone", "lost (connection refused)"),
-        (row("a", "starting", heard=False, version=None, actionable=False, last_failure="name not found"), "gone", "not heard yet (name not found)"),
+        (
+            row("a", "starting", heard=False, version=None, actionable=False, last_failure="name not found"),
+            "gone",
+            "not heard yet (name not found)",
+        ),
         (replace(row("a"), worker_id=None), "gone", "does not tell its ids"),
         (row("a", "draining"), "done", "draining already"),
         (row("a", "drained"), "done", "drained already"),
@@ -252,6 +256,7 @@ FLEETS = st.lists(ROWS, max_size=6, unique_by=lambda worker: worker.key).map(lam
 ACTIONS = st.sampled_from(["drain", "cordon", "uncordon"])
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(FLEETS, st.sets(st.sampled_from("abcdefg")), ACTIONS)
 def test_every_worker_is_either_asked_or_refused_once_and_never_a_hostile_one(fleet, keys, action):
     intent = intend(fleet, sorted(keys), action)
@@ -264,6 +269,7 @@ def test_every_worker_is_either_asked_or_refused_once_and_never_a_hostile_one(fl
         assert worker.state is not WorkerState.LOST
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(FLEETS, st.sets(st.sampled_from("abcdef")), st.sampled_from(["drain", "cordon"]))
 def test_no_agent_loses_its_last_accepting_worker_without_the_word(fleet, keys, action):
     intent = intend(fleet, sorted(keys), action)
@@ -277,6 +283,7 @@ def test_no_agent_loses_its_last_accepting_worker_without_the_word(fleet, keys, 
         assert {name for name, _ in intent.last_of} >= before - after
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(FLEETS, st.sets(st.sampled_from("abcdef")), ACTIONS)
 def test_what_nothing_changed_about_is_asked_as_it_was_confirmed(fleet, keys, action):
     intent = intend(fleet, sorted(keys), action)
