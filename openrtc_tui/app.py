@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 import gc
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -55,6 +57,10 @@ class ReadFailed(Exception):  # noqa: N818 - an outcome here, shown and not rais
     """A worker's details could not be read; the text says why in one line."""
 
 
+class CannotWatch(Exception):  # noqa: N818 - the end of the program, in words for people
+    """The fleet cannot be watched at all; the text says why."""
+
+
 class Session(Protocol):
     """What the dashboard needs of a watched fleet (:class:`openrtc_tui.session.FleetSession` is the real one)."""
 
@@ -83,12 +89,18 @@ class Session(Protocol):
     async def audit(self, key: str) -> Sequence[dict[str, object]]: ...
 
 
+@lru_cache(1024)
+def _without_colour(style: Style) -> Style:
+    # dim is a grey by another name
+    return style.without_color + Style(dim=False)
+
+
 class NoColourCodes(LineFilter):
     """Takes every colour out of what is painted, greys and "the default colour" included; weight stays."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - Textual's
         return [
-            Segment(text, style.without_color if style is not None else None, control)
+            Segment(text, _without_colour(style) if style is not None else None, control)
             for text, style, control in segments
         ]
 
@@ -147,14 +159,17 @@ class DeployApp(App[int]):
         return MainScreen(self._view, self._watching(), self._look)
 
     def on_mount(self) -> None:
-        self._watch_fleet()
+        self.call_after_refresh(self._watch_fleet)  # the first frame waits for nothing
         self.set_interval(min(SLOWEST_BEAT, self._session.beat), self._beat, name="beat")
         self.set_timer(SETTLED_AFTER, _freeze, name="settled")
 
     # ------------------------------------------------------------------ the beat
     @work(exit_on_error=True)
     async def _watch_fleet(self) -> None:
-        await self._session.run()
+        try:
+            await self._session.run()
+        except CannotWatch as problem:
+            self.exit(1, return_code=1, message=Text(str(problem)))
 
     def _watching(self) -> Watching:
         session = self._session
@@ -307,11 +322,13 @@ class DeployApp(App[int]):
 
     def action_leave(self) -> None:
         """At once and without a question."""
-        self.exit(0)
+        self.stop(0)
 
     def action_interrupt(self) -> None:
         self.stop(INTERRUPTED)
 
     def stop(self, code: int) -> None:
         """Leave with this exit code, from wherever."""
+        # first, or the search of a command palette that has just opened fails on widgets that are gone already
+        self.workers.cancel_all()
         self.exit(code, return_code=code)

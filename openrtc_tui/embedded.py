@@ -22,7 +22,7 @@ Event = Mapping[str, Any]
 """One line of progress; ``event`` says what (``openrtc_worker.local.progress`` has them all)."""
 
 
-class FleetFailed(Exception):
+class FleetFailed(Exception):  # noqa: N818 - an outcome, told in words
     """The embedded fleet could not run; the text is one line for people."""
 
 
@@ -34,7 +34,7 @@ class FleetProcess:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from openrtc_tui.app import ReadFailed
-from openrtc_tui.http import HttpFailure
+from openrtc_tui.app import CannotWatch, ReadFailed
+from openrtc_tui.state.fleet import Fleet, fold, view
+from openrtc_tui.state.observation import Target, TargetsSeen
 from openrtc_worker.contract.snapshot import SnapshotError, decode_sessions
 from openrtc_worker.contract.text import printable_tree
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from openrtc_tui.fleet_file import FleetFile
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.operations.batch import BatchResult
     from openrtc_tui.operations.request import Answer, Ask
@@ -32,41 +35,88 @@ class _AuditPage(msgspec.Struct):
 
 
 class FleetSession:
-    """The dashboard's :class:`~openrtc_tui.app.Session` over a :class:`~openrtc_tui.live.LiveFleet`."""
+    """The dashboard's :class:`~openrtc_tui.app.Session` over the fleet of one file.
 
-    def __init__(self, live: LiveFleet, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._live = live
+    The screen comes first: what talks to workers takes a third of the time of a start to load, so it is loaded in
+    :meth:`run`. Until then the view shows the workers that the file names.
+
+    Args:
+        file: the fleet file, valid.
+        read_only: ask nothing of any worker, whatever the file says.
+        clock: Unix seconds.
+        sleep: waits for seconds.
+    """
+
+    def __init__(
+        self,
+        file: FleetFile,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._file = file
+        self._read_only = read_only
+        self._clock = clock
         self._sleep = sleep
+        self._live: LiveFleet | None = None
+        self._unsaid: list[tuple[str, str, Severity]] = []
+        pair = (file.rollout.from_version, file.rollout.to_version) if file.rollout is not None else None
+        self._preview = Fleet(file.name, beat=file.refresh, rollout=pair)
+        targets = tuple(Target(worker.key, worker.url, worker.region) for worker in file.workers)
+        fold(self._preview, TargetsSeen(targets), clock())
+
+    @property
+    def file(self) -> FleetFile:
+        """The fleet file as it holds now."""
+        return self._live.file if self._live is not None else self._file
 
     @property
     def beat(self) -> float:
         """Seconds between two polls; the fleet file's ``refresh``."""
-        return self._live.file.refresh
+        return self.file.refresh
 
     @property
     def operator(self) -> str | None:
-        return self._live.operator
+        operator = self.file.operator
+        return operator.name if operator is not None and not self.read_only else None
 
     @property
     def read_only(self) -> bool:
-        return self._live.read_only
+        if self._live is not None:
+            return self._live.read_only
+        return self._read_only or self._file.read_only or self._file.operator is None
 
     @property
     def trouble(self) -> str:
-        return self._live.trouble
+        return self._live.trouble if self._live is not None else ""
 
     @property
     def drain_timeout(self) -> float | None:
-        return self._live.file.drain_timeout
+        return self.file.drain_timeout
 
     def view(self) -> FleetView:
-        return self._live.view()
+        return self._live.view() if self._live is not None else view(self._preview, self._clock())
 
     def say(self, text: str, detail: str = "", severity: Severity = "info") -> None:
-        self._live.say(text, detail, severity)
+        if self._live is not None:
+            self._live.say(text, detail, severity)
+        else:
+            self._unsaid.append((text, detail, severity))
 
     async def run(self) -> None:
-        await self._live.run()
+        """Watch the fleet until cancelled; raises :class:`~openrtc_tui.app.CannotWatch`."""
+        from openrtc_tui.fleet_file import FleetFileError
+        from openrtc_tui.live import KeyFileError, LiveFleet
+
+        try:
+            live = LiveFleet(self._file, read_only=self._read_only, clock=self._clock, sleep=self._sleep)
+        except (FleetFileError, KeyFileError) as error:
+            raise CannotWatch(str(error)) from None
+        self._live = live
+        for text, detail, severity in self._unsaid:
+            live.say(text, detail, severity)
+        await live.run()
 
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)
@@ -77,7 +127,12 @@ class FleetSession:
         on_answer: Callable[[Answer], None],
         on_progress: Callable[[Ask, str], None],
     ) -> BatchResult:
-        return await self._live.send(asks, on_answer, on_progress)
+        return await self._watched().send(asks, on_answer, on_progress)
+
+    def _watched(self) -> LiveFleet:
+        if self._live is None:  # nothing was seen yet, so there is nothing to ask either
+            raise ReadFailed("not watched yet")
+        return self._live
 
     async def sessions(self, key: str) -> SessionList:
         """The live calls of one worker; raises :class:`~openrtc_tui.app.ReadFailed`."""
@@ -95,8 +150,10 @@ class FleetSession:
         return [printable_tree(event) for event in page.events]
 
     async def _get(self, key: str, path: str) -> bytes:
+        from openrtc_tui.http import HttpFailure
+
         try:
-            response = await self._live.get(key, path)
+            response = await self._watched().get(key, path)
         except HttpFailure as failure:
             raise ReadFailed(f"cannot be read: {failure.detail}") from None
         except KeyError:
@@ -111,8 +168,8 @@ class FleetSession:
 class DemoSession(FleetSession):
     """A session on the embedded fleet: what its process tells goes to the event lines."""
 
-    def __init__(self, live: LiveFleet, news: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-        super().__init__(live)
+    def __init__(self, file: FleetFile, *, read_only: bool, news: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        super().__init__(file, read_only=read_only)
         self._news = news
         self.say("an embedded fleet: real workers, simulated calls, no media", "d drains the worker under the cursor")
 

@@ -8,11 +8,11 @@ what can no longer be written is dropped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from textual.drivers.linux_driver import LinuxDriver
@@ -22,7 +22,7 @@ from openrtc_tui.widgets.paint import Look
 from openrtc_tui.widgets.palette import DARK, LIGHT, PALETTES, PLAIN, Palette
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 THEME_VARIABLE: Final = "OPENRTC_TUI_THEME"
 SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -78,10 +78,8 @@ class HardyFile:
             return len(text)
 
     def flush(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._file.flush()
-        except OSError:
-            pass
 
     def fileno(self) -> int:
         return self._file.fileno()

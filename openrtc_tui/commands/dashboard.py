@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from openrtc_tui.live import LiveFleet
+    from openrtc_tui.fleet_file import FleetFile
     from openrtc_tui.session import FleetSession
     from openrtc_tui.state.view import FleetView
     from openrtc_tui.widgets.paint import Look
@@ -42,11 +42,10 @@ def show(
     read_only: bool,
     ascii_only: bool,
     farewell: Callable[[FleetView], str] | None = None,
-    session_of: Callable[[LiveFleet], FleetSession] | None = None,
+    session_of: Callable[[FleetFile], FleetSession] | None = None,
 ) -> int:
     """Open the dashboard on the fleet file at *path*. *farewell* is said when its screen has closed."""
     from openrtc_tui.fleet_file import FleetFileError, load_fleet_file
-    from openrtc_tui.live import KeyFileError, LiveFleet
     from openrtc_tui.session import FleetSession
     from openrtc_tui.terminal import look_of_terminal
 
@@ -54,17 +53,16 @@ def show(
         del os.environ["NO_COLOR"]  # an empty one does not count, but Textual only looks whether it is there
     try:
         look = look_of_terminal(ascii_only=ascii_only)
-        live = LiveFleet(load_fleet_file(path, acting=not read_only), read_only=read_only)
+        file = load_fleet_file(path, acting=not read_only)
     except ValueError as error:
         raise CommandError(str(error), Exit.USAGE) from None
-    except (FleetFileError, KeyFileError) as error:
+    except FleetFileError as error:
         raise CommandError(str(error)) from None
-
-    session = (session_of or FleetSession)(live)
+    session = session_of(file) if session_of is not None else FleetSession(file, read_only=read_only)
     code = asyncio.run(_run(session, look))
     if farewell is not None:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(farewell(live.view()), file=sys.stderr)
+            print(farewell(session.view()), file=sys.stderr)
     return code
 
 

@@ -42,7 +42,10 @@ def _show(path: str, args: argparse.Namespace, fleet: FleetProcess) -> int:
     from openrtc_tui.session import DemoSession
 
     return show(
-        path, read_only=args.read_only, ascii_only=args.ascii, session_of=lambda live: DemoSession(live, fleet.news)
+        path,
+        read_only=args.read_only,
+        ascii_only=args.ascii,
+        session_of=lambda file: DemoSession(file, read_only=args.read_only, news=fleet.news),
     )
 
 

@@ -14,11 +14,12 @@ from textual.widgets import Input
 
 from openrtc_tui.operations.intent import MAX_REASON, Intent
 from openrtc_tui.widgets.confirmation import MOST_WORKERS, VERBS, fact_lines, title_line
-from openrtc_tui.widgets.palette import Ground
 from openrtc_tui.widgets.paint import Line, Lines, Look, Span
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+
+    from openrtc_tui.widgets.palette import Ground
 
 WIDTH = 66
 """Cells of text in the dialog."""
@@ -55,17 +56,18 @@ class CancelButton(PanelLines, can_focus=True):
         """The operator does not want it."""
 
     def on_mount(self) -> None:
-        self._label()
+        self._label(focused=self.has_focus)
 
     def on_focus(self) -> None:
-        self._label()
+        self._label(focused=True)
 
     def on_blur(self) -> None:
-        self._label()
+        self._label(focused=False)
 
-    def _label(self) -> None:
-        self.ground = "cursor" if self.has_focus else "panel"
-        self.show([[Span("[ Cancel ]", "strong" if self.has_focus else "muted")]])
+    def _label(self, *, focused: bool) -> None:
+        # what is told and not `has_focus`: Textual changes that only after our handlers
+        self.ground = "cursor" if focused else "panel"
+        self.show([[Span("[ Cancel ]", "strong" if focused else "muted")]])
         self.refresh()
 
     def action_press(self) -> None:
@@ -181,19 +183,23 @@ class ConfirmScreen(ModalScreen[Approval | None]):
         if (challenge := self._intent.challenge) is not None:
             what = VERBS[self._intent.action].lower()
             self.challenge_prompt.show([[Span("Type "), Span(challenge.text, "strong"), Span(f" to {what}:")]])
-        self._say_how()
+        self._say_how(works=self._intent.challenge is None)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        where = CancelButton if self._intent.challenge is None else ChallengeField
+        self._say_how(works=isinstance(event.widget, where) and self._typed())
 
     def _typed(self) -> bool:
         """Whether the text that is asked for stands in its field, exactly; True without a challenge."""
         challenge = self._intent.challenge
         return challenge is None or self.query_one("#challenge", Input).value == challenge.text
 
-    def _say_how(self) -> None:
+    def _say_how(self, *, works: bool) -> None:
+        """Show the key that confirms; grey where it would not, because it is text there or something is missing."""
         key = "y" if self._intent.challenge is None else "enter"
-        ready = self._typed()
         line: Line = [
-            Span(key, "key" if ready else "muted", ready),
-            Span(f"  {VERBS[self._intent.action]}", "text" if ready else "muted"),
+            Span(key, "key" if works else "muted", works),
+            Span(f"  {VERBS[self._intent.action]}", "text" if works else "muted"),
         ]
         self.label.show([line])
 
@@ -219,7 +225,7 @@ class ConfirmScreen(ModalScreen[Approval | None]):
 
     @on(Input.Changed, "#challenge")
     def _challenge_changed(self) -> None:
-        self._say_how()
+        self._say_how(works=self._typed())
 
     @on(Input.Submitted, "#challenge")
     def _challenge_entered(self) -> None:

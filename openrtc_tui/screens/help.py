@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
 
-KEYS_WIDTH: Final = 14
+KEYS_WIDTH: Final = 11
 _CONFIRMING: Final = (ConfirmScreen, CancelButton, ChallengeField, ReasonField)
 
 

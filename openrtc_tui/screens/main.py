@@ -43,12 +43,8 @@ class MainScreen(Screen[None]):
     ALLOW_SELECT = False
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "d", "drain", "Drain", id="drain", tooltip="Drain the worker under the cursor, or all that are marked"
-        ),
-        Binding(
-            "c", "cordon", "Cordon", id="cordon", tooltip="Take no new calls, or take them again: cordon or uncordon"
-        ),
+        Binding("d", "drain", "Drain", id="drain", tooltip="Drain this worker, or all that are marked"),
+        Binding("c", "cordon", "Cordon", id="cordon", tooltip="Cordon: take no new calls; uncordon: take them again"),
         Binding("enter", "details", "Details", id="details", key_display="enter", tooltip="All about the worker"),
         Binding(
             "slash",
@@ -56,7 +52,7 @@ class MainScreen(Screen[None]):
             "Filter",
             id="filter",
             key_display="/",
-            tooltip="Filter by text, version: state: agent: region:, and ! inverts",
+            tooltip="Filter by text, version: state: agent: region:, ! inverts",
         ),
         Binding(
             "space", "mark", "Mark", id="mark", key_display="space", tooltip="Mark the worker for the next action"
@@ -182,7 +178,7 @@ class MainScreen(Screen[None]):
         """What to say in the place of rows."""
         if self._view.rows:
             return "No worker is like that; esc shows all again."
-        return "No workers yet. Name them in the fleet file: it is read again whenever it changes."
+        return "No workers yet. Name them in the fleet file; changes are taken over at once."
 
     def _say_shown(self) -> None:
         table = self.table

@@ -45,7 +45,7 @@ _COLUMNS: Final = (
 
 @lru_cache(64)
 def columns_for(width: int) -> tuple[Column, ...]:
-    """The columns of a screen of *width* cells; the note takes what is left, with no blank behind it."""
+    """The columns of a screen of *width* cells; the note takes what is left, but for the last cell."""
     spare = max(0, width - ROOMY)
     wider = {"worker": min(19, spare // 2), "version": min(9, spare // 4)}
     shown = [
@@ -53,5 +53,5 @@ def columns_for(width: int) -> tuple[Column, ...]:
         for column in _COLUMNS
         if width >= column.least
     ]
-    taken = MARGIN + sum(column.width + GAP for column in shown)
+    taken = MARGIN + sum(column.width + GAP for column in shown[:-1]) + 1
     return (*shown[:-1], replace(shown[-1], width=max(0, width - taken)))

@@ -14,7 +14,6 @@ from openrtc_tui.widgets.rows import SEVERITY_ROLES, VERDICT_ROLES, note
 from openrtc_tui.widgets.words import (
     NOT_AVAILABLE,
     age,
-    clock_time,
     count,
     dropped_range,
     duration,
@@ -163,9 +162,8 @@ def _calls(row: WorkerRow, read: Read, now: float, look: Look, width: int) -> li
         lasted = None if call.age_seconds is None else duration(call.age_seconds + max(0.0, now - read.sessions_at))
         spans = [
             INDENT,
-            Span(
-                f"{fit(call.room, room, clip)}  {fit(call.agent or '', agent, clip)}  {fit(call.tenant or '', 12, clip)}"
-            ),
+            Span(f"{fit(call.room, room, clip)}  {fit(call.agent or '', agent, clip)}  "),
+            Span(fit(call.tenant or "", 12, clip)),
             Span(f"  {lasted or NOT_AVAILABLE:>7}", "strong", bold=False),
         ]
         if call.callers == 0 and call.alone_since is not None:
@@ -195,9 +193,10 @@ def _place(row: WorkerRow, snapshot: RuntimeSnapshot | None, now: float, look: L
         lines.append(_fact("worker", Span(row.worker_id), Span(f"  boot {row.boot_id or NOT_AVAILABLE}", "muted")))
     if snapshot is None:
         return lines
-    if snapshot.uptime_seconds is not None:
-        since = f" since {clock_time(now - snapshot.uptime_seconds, look.zone)}" if row.state != "lost" else ""
-        lines.append(_fact("up", Span(duration(snapshot.uptime_seconds)), Span(since, "muted")))
+    if snapshot.uptime_seconds is not None and snapshot.timestamp is not None:
+        since = snapshot.timestamp - snapshot.uptime_seconds
+        told = "" if row.state in (WorkerState.LOST, WorkerState.EXITED) else f" ({duration(now - since)} ago)"
+        lines.append(_fact("up since", Span(look.at(since)), Span(told, "muted")))
     if (livekit := snapshot.livekit) is not None:
         linked = {True: "connected", False: "not connected", None: NOT_AVAILABLE}[livekit.connected]
         spans = [Span(linked, "text" if livekit.connected else "warning")]
@@ -246,22 +245,24 @@ def _audit(read: Read, look: Look) -> list[Line]:
     return [_heading("AUDIT"), *(_audit_line(event, look) for event in reversed(read.audit))]
 
 
+_TOLD_ELSEWHERE: Final = frozenset({"timestamp", "event", "actor", "result", "seq", "version", "target", "boot_id"})
+_MOMENTS: Final = frozenset({"deadline", "started_at"})
+
+
 def _audit_line(event: Mapping[str, Any], look: Look) -> Line:
-    at = event.get("timestamp")
-    rest = "  ".join(
-        f"{key}={value}"
+    told = [
+        f"{key}={look.at(value) if key in _MOMENTS and isinstance(value, int | float) else value}"
         for key, value in event.items()
-        if key not in ("timestamp", "event", "actor", "result", "seq", "version", "target")
-        and value not in (None, "")
-    )
-    result = str(event.get("result", ""))
+        if key not in _TOLD_ELSEWHERE and value not in (None, "")
+    ]
+    at, result = event.get("timestamp"), str(event.get("result", ""))
     return [
         INDENT,
         Span(look.at(at) if isinstance(at, int | float) else NOT_AVAILABLE, "muted"),
-        Span(f"  {event.get('event', '')}", "text"),
+        Span(f"  {event.get('event', '')}"),
         Span(f"  {event.get('actor', '')}", "muted"),
-        Span(f"  {result}" if result not in ("ok", "") else "", "warning"),
-        Span(f"  {rest}", "muted"),
+        Span(f"  {result}" if result not in ("ok", "") else "", "warning", bold=False),
+        Span(f"  {'  '.join(told)}", "muted"),
     ]
 
 

@@ -76,10 +76,10 @@ def split_line(view: FleetView, look: Look, width: int) -> list[Span]:
     # without colours the two sides differ in weight
     new_line = look.glyphs.thin_line if look.palette.plain else look.glyphs.new_line
     spans, drawn, summed = [INDENT], 0, 0
-    for calls, role in shares:
+    for later, (calls, role) in zip(reversed(range(len(shares))), shares, strict=True):
         summed += calls
-        # who has a call has at least one cell of the line
-        end = max(drawn + 1, min(room, round(room * summed / total)))
+        # who has a call has at least one cell of the line, those that come later too
+        end = max(drawn + 1, min(room - later, round(room * summed / total)))
         sign = look.glyphs.old_line if role == "leaving" else new_line
         spans.append(Span(sign * (end - drawn), role))
         drawn = end

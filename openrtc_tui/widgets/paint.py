@@ -109,7 +109,7 @@ def paint(line: Line, width: int, look: Look, ground: Ground = "background") -> 
 
 
 class Lines(Widget):
-    """A still block of painted lines. Whoever owns it hands it new lines; only those that differ are painted again."""
+    """A still block of painted lines. Its owner hands it new ones; only those that differ are painted again."""
 
     DEFAULT_CSS = "Lines { width: 1fr; height: auto; }"
     ground: Ground = "background"

@@ -103,23 +103,28 @@ def result_lines(results: Sequence[Result], view: FleetView, look: Look, width: 
         # what needs a look stays, and of the rest the newest
         ranked = sorted(shown, key=lambda result: (_RANK.get(result.outcome, 9), -result.number))
         shown = sorted(ranked[: MOST_LINES - 1], key=lambda result: result.number)
+    names = min(32, max(len(_asked(result)) for result in shown))
     lines: list[Line] = [
         spread([Span("  ASKED", "muted")], [Span("esc", "key"), Span(" Dismiss  ", "muted")], width),
-        *(_line(result, view, look, width) for result in shown),
+        *(_line(result, view, look, names) for result in shown),
     ]
     if rest := len(results) - len(shown):
         lines.append([Span(f"  and {rest} more that need no look", "muted")])
     return lines
 
 
-def _line(result: Result, view: FleetView, look: Look, width: int) -> Line:
-    asked = fit(f"{result.action} {result.key}", 24 if width < 100 else 32, look.glyphs.ellipsis)
+def _asked(result: Result) -> str:
+    return f"{result.action} {result.key}"
+
+
+def _line(result: Result, view: FleetView, look: Look, names: int) -> Line:
+    asked = fit(_asked(result), names, look.glyphs.ellipsis)
     effect = _effect(result, view)
     # what is seen says more than the worker's "started"
     detail = "" if effect and result.outcome == "started" else result.detail
     return [
         Span(f"  {asked}  "),
-        Span(f"{result.outcome:<10}", _ROLES[result.outcome], bold=True),
+        Span(f"{result.outcome:<11}", _ROLES[result.outcome], bold=True),
         *effect,
         *([Span(("  " if effect else "") + detail, "muted" if effect else "text")] if detail else []),
     ]

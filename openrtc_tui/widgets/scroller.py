@@ -72,13 +72,13 @@ class Scroller(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Scrolled())
 
     def action_by(self, lines: int) -> None:
-        self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
+        self.scroll_to(y=self.scroll_offset.y + lines, animate=False, force=True)
 
     def action_pages(self, pages: int) -> None:
         self.action_by(pages * max(1, self.size.height - 2))
 
     def action_edge(self, side: int) -> None:
-        self.scroll_to(y=0 if side < 0 else len(self._lines), animate=False)
+        self.scroll_to(y=0 if side < 0 else len(self._lines), animate=False, force=True)
 
     def on_resize(self) -> None:
         self.virtual_size = Size(self.size.width, len(self._lines))

@@ -134,7 +134,7 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.virtual_size = size
         line_of_cursor = before - scrolled
         if 0 <= line_of_cursor < self.size.height:
-            self.scroll_to(y=self._cursor_index() - line_of_cursor, animate=False)
+            self.scroll_to(y=self._cursor_index() - line_of_cursor, animate=False, force=True)
         self._repaint()
 
     def _cursor_index(self) -> int:
@@ -189,9 +189,9 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._cursor = self._rows[index].key
         top, height = self.scroll_offset.y, max(1, self.size.height)
         if index < top:
-            self.scroll_to(y=index, animate=False)
+            self.scroll_to(y=index, animate=False, force=True)
         elif index >= top + height:
-            self.scroll_to(y=index - height + 1, animate=False)
+            self.scroll_to(y=index - height + 1, animate=False, force=True)
         self._repaint()
         self.post_message(self.Moved())
 

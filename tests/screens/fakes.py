@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from openrtc_tui.app import ReadFailed
 from openrtc_tui.operations.batch import BatchResult
 from openrtc_tui.operations.request import Answer, Ask
 from openrtc_tui.state.view import EventLine, FleetView, Severity
 from openrtc_worker.contract.snapshot import SessionInfo, SessionList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 class FakeSession:
@@ -92,7 +95,7 @@ class FakeSession:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, _seconds: float) -> None:
         await asyncio.Event().wait()
 
     async def send(
@@ -115,10 +118,10 @@ class FakeSession:
                 break
         return BatchResult(tuple(answers), tuple(asks[len(answers) :]))
 
-    async def sessions(self, key: str) -> SessionList:
+    async def sessions(self, _key: str) -> SessionList:
         if self.live is None:
             raise ReadFailed("live calls cannot be read: connection refused")
         return self.live
 
-    async def audit(self, key: str) -> Sequence[dict[str, object]]:
+    async def audit(self, _key: str) -> Sequence[dict[str, object]]:
         return self.events

@@ -1,0 +1,40 @@
+"""Shared by all tests: pictures of screens live in the top-level ``snapshots/``, one folder for each test module."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_textual_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from syrupy.location import PyTestLocation
+
+TOP = Path(__file__).parent.parent
+
+
+class PictureExtension(pytest_textual_snapshot.SVGImageExtension):
+    """Keeps each picture as ``snapshots/<test module>/<test name>.svg``."""
+
+    @classmethod
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        # not resolved: with a resolved path, updating the picture of one test deletes those of its siblings
+        folder = Path(test_location.filepath).parent
+        up = os.path.relpath(TOP / "snapshots", folder)
+        return str(folder / up / test_location.basename)
+
+
+@pytest.fixture
+def _pictures_at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytest_textual_snapshot, "SVGImageExtension", PictureExtension)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def snap_compare(_pictures_at_the_top: None, snap_compare: Callable[..., bool]) -> Callable[..., bool]:
+    """The plugin's fixture of that name, with pictures where this repository keeps them and colours in them."""
+    return snap_compare
