@@ -10,7 +10,7 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 
 Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), ``cleanup`` seconds
 that its shutdown then takes, or ``do``: ``raise`` an error, ``block`` its thread for ever, ``swallow`` every
-cancellation, ``return`` at once, ``kill`` its own process; and of the hook: ``hook: {wait, block, answer}`` with seconds
+cancellation, ``return`` at once, ``kill`` its own process; and of the hook: ``hook: {wait, block, answer}``: seconds
 before it answers ``accept``, ``reject``, ``terminate``, ``nothing`` or ``raise``.
 
 Commands on stdin, one a line: ``block SECONDS`` stalls the worker's loop, ``begin_drain`` calls the pool's own method
