@@ -122,6 +122,11 @@ class Connection(web.RequestHandler):
         return response
 
 
+_BACKLOG = 128
+_PAUSE = 1.0
+"""Seconds without accepting after it failed."""
+
+
 class Listener:
     """Accepts connections within a cap; handshakes count, so that a flood cannot use up the file descriptors.
 
@@ -141,7 +146,6 @@ class Listener:
         self._limits = limits
         self._tls = tls
         self._sockets: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
         self._arriving: set[asyncio.Task[None]] = set()
         self._open: set[Connection] = set()
 
@@ -170,17 +174,17 @@ class Listener:
         except OSError as error:
             self._close_sockets()
             raise _bind_error(error, host, port) from None
-        self._accepting = [asyncio.create_task(self._accept(listening)) for listening in self._sockets]
+        for listening in self._sockets:
+            loop.add_reader(listening, self._accept, listening)
 
     async def aclose(self) -> None:
         """Accept no more, let running answers end, and close every connection."""
-        ending = [*self._accepting, *self._arriving]
-        for task in ending:
-            task.cancel()
-        if ending:
-            await asyncio.wait(ending)
-        self._accepting = []
         self._close_sockets()
+        arriving = tuple(self._arriving)
+        for task in arriving:
+            task.cancel()
+        if arriving:
+            await asyncio.wait(arriving)
         self._http.pre_shutdown()
         await self._http.shutdown(self._limits.goodbye)
         with contextlib.suppress(TimeoutError):
@@ -190,25 +194,37 @@ class Listener:
         for connection in tuple(self._open):
             drop(connection.transport)
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self, listening: socket.socket) -> None:
+        """Take what waits. A reader of the loop, no task: a task that is cancelled may lose a socket it just took."""
+        for _ in range(_BACKLOG):
             try:
-                client, _ = await loop.sock_accept(listening)
+                client, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError as error:
-                # out of file descriptors, or the client was gone already: accepting goes on when there is room
+                # out of file descriptors: accepting goes on when there may be room again
                 logger.warning("a connection to the control endpoint could not be accepted: %s", error)
-                await asyncio.sleep(1)
-                continue
-            if len(self._open) + len(self._arriving) >= self._limits.connections:
-                if self._tls is None:
-                    with contextlib.suppress(OSError):
-                        client.send(BUSY)
-                client.close()
-                continue
-            task = asyncio.create_task(self._connect(client))
-            self._arriving.add(task)
-            task.add_done_callback(functools.partial(self._arrived, client))
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                loop.call_later(_PAUSE, self._resume, listening)
+                return
+            client.setblocking(False)
+            self._admit(client)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _admit(self, client: socket.socket) -> None:
+        if len(self._open) + len(self._arriving) >= self._limits.connections:
+            if self._tls is None:
+                with contextlib.suppress(OSError):
+                    client.send(BUSY)
+            client.close()
+            return
+        task = asyncio.create_task(self._connect(client))
+        self._arriving.add(task)
+        task.add_done_callback(functools.partial(self._arrived, client))
 
     async def _connect(self, client: socket.socket) -> None:
         timeouts: dict[str, float] = {}
@@ -228,12 +244,13 @@ class Listener:
 
     def _close_sockets(self) -> None:
         for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
             listening.close()
         self._sockets = []
 
 
 def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
-    listening = socket.create_server(address, family=family, backlog=128)
+    listening = socket.create_server(address, family=family, backlog=_BACKLOG)
     listening.setblocking(False)
     return listening
 

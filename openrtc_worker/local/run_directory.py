@@ -32,7 +32,7 @@ class RunDirectory:
     """Makes what a fleet needs in *path*, which must exist and hold no earlier fleet."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()  # the fleet file names its key file, and may be opened from anywhere
 
     @property
     def fleet_file(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import resource
 import socket
 
 import httpx
@@ -261,19 +262,22 @@ async def test_a_flood_of_connections_stays_within_the_limit_and_ends(serve):
     await alive(endpoint)
 
 
-async def test_a_process_without_a_free_file_descriptor_accepts_again_later(serve, monkeypatch, caplog):
-    loop = asyncio.get_running_loop()
-    real, failures = loop.sock_accept, [OSError(24, "Too many open files")]
-
-    async def accept(listening):
-        if failures:
-            raise failures.pop()
-        return await real(listening)
-
-    monkeypatch.setattr(loop, "sock_accept", accept)
+async def test_a_process_without_a_free_file_descriptor_accepts_again_later(serve, caplog):
     endpoint = await serve()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(
+        ("127.0.0.1", endpoint.server.port)
+    ) as waiting:  # taken by the kernel, not by us yet
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            await until(lambda: "Too many open files" in caplog.text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        waiting.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(waiting, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await loop.sock_recv(waiting, 1000)).startswith(b"HTTP/1.1 200 ")
     await alive(endpoint)
-    assert "Too many open files" in caplog.text
 
 
 async def test_closing_leaves_nothing_behind(serve):
