@@ -223,6 +223,10 @@ def test_claims_that_pyjwt_itself_would_not_make():
         ("operator", token(sub="alice@2", kid="alice@2"), {}),
         ("not_allowed", token(kid="looker"), {}),
     ],
+    ids=[
+        *("earlier-boot", "other-worker", "later-boot", "token-for-another-action", "another-action"),
+        *("another-body", "upper-case-hash", "another-operator", "operator-with-number", "limited-key"),
+    ],
 )
 def test_a_good_signature_for_something_else_is_forbidden(reason, shown, changed):
     refused = refusal(shown, **changed)

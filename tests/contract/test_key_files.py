@@ -159,6 +159,7 @@ def pem(key, encryption=None):
         (pem(ec.generate_private_key(ec.SECP256R1())), "not an Ed25519 key"),
         (pem(ed25519.Ed25519PrivateKey.generate(), BestAvailableEncryption(b"x")), "encrypted"),
     ],
+    ids=["text", "elliptic-curve", "encrypted"],
 )
 def test_a_file_that_holds_no_operator_key_is_refused_by_name(tmp_path, content, problem):
     path = tmp_path / "alice.pem"
@@ -171,6 +172,7 @@ def test_a_file_that_holds_no_operator_key_is_refused_by_name(tmp_path, content,
 @pytest.mark.parametrize(
     "content",
     [b"", b"x", pem(ed25519.Ed25519PrivateKey.generate()), ec.generate_private_key(ec.SECP256R1()).public_key()],
+    ids=["empty", "text", "private-key", "elliptic-curve"],
 )
 def test_what_is_no_ed25519_public_key_is_said_to_be_none(content):
     if not isinstance(content, bytes):

@@ -193,7 +193,11 @@ async def test_a_line_without_end_is_garbage(worker, follow):
 
 
 @pytest.mark.parametrize("then", ["end", "close", "reset"])
-@pytest.mark.parametrize("said", [b"", event("snapshot", snapshot())[:40], event("snapshot", snapshot())])
+@pytest.mark.parametrize(
+    "said",
+    [b"", event("snapshot", snapshot())[:40], event("snapshot", snapshot())],
+    ids=["nothing", "half-an-event", "an-event"],
+)
 async def test_an_end_without_a_goodbye_is_a_break(worker, follow, then, said):
     worker.scripts["/v1/events"] = talking(said or HEARTBEAT, then=then)
     assert (await trouble(follow()))[0] == "broken"
