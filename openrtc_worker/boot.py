@@ -80,6 +80,7 @@ class Boot:
     def __init__(
         self,
         settings: WorkerSettings,
+        livekit: LiveKitSide,
         *,
         audit_sink: Sink | None = None,
         clock: Callable[[], float] | None = None,
@@ -121,13 +122,13 @@ class Boot:
         self._listeners: list[Callable[[], None]] = []
         self._seq = 0
         self._worker_id: str | None = None
+        self._livekit = livekit
         self._link = Link()
         self.registered_once = False
         """Whether LiveKit ever took this boot's registration."""
         self.reported_load = 0.0
         """What LiveKit is told; a plain number, so that asking for it can never fail, from whatever thread."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._livekit: LiveKitSide | None = None
         self._control: ControlServer | None = None
         self._beat: asyncio.Task[None] | None = None
         self._exited = asyncio.Event()
@@ -136,14 +137,14 @@ class Boot:
             calls=self.calls,
             trail=self._trail,
             clock=self.clock,
-            tell_full=self._tell_full,
-            kill_jobs=self._kill_jobs,
+            tell_full=livekit.tell_full,
+            kill_jobs=livekit.kill_jobs,
             over=self._exited.set,
         )
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
-    async def open(self, livekit: LiveKitSide) -> None:
+    async def open(self) -> None:
         """Serve the control endpoint and start to keep time. LiveKit is not contacted.
 
         Raises:
@@ -171,9 +172,6 @@ class Boot:
             )
             self.notes.previous_boot = self._file.previous
         self.calls.open(self._file)
-        self._livekit = livekit
-        if self.draining:
-            livekit.tell_full()
         self._beat = asyncio.create_task(self._keep_time(), name="openrtc-beat")
         self._changed()
 
@@ -241,7 +239,7 @@ class Boot:
 
     @property
     def ready(self) -> bool:
-        return self._livekit is not None and self._livekit.link().connected
+        return self._livekit.link().connected
 
     @property
     def draining(self) -> bool:
@@ -264,7 +262,7 @@ class Boot:
                 settings=self.settings,
                 lifecycle=self._lifecycle,
                 ledger=self.calls.ledger,
-                link=Link() if self._livekit is None else self._livekit.link(),
+                link=self._livekit.link(),
                 reported_load=self.reported_load,
                 loop_lag=self._lag.worst(self._monotonic()),
                 findings=self._findings(),
@@ -322,8 +320,7 @@ class Boot:
         except LifecycleConflictError as error:
             raise ConflictError(str(error)) from None
         if effect == "started":
-            if self._livekit is not None:
-                self._livekit.tell_load()
+            self._livekit.tell_load()
             self._trail.act(audit.WORKER_CORDONED if wanted else audit.WORKER_UNCORDONED, by)
             self._changed()
         return effect
@@ -393,15 +390,11 @@ class Boot:
     def _turn(self) -> None:
         now = self._monotonic()
         self._lag.seen(self.calls.gate.beat(now), now)
-        changed = False
-        if self._livekit is not None:
-            self.calls.assigned(self._livekit.unassigned_job_ids())
-            changed = self.calls.reap(self._livekit.active_job_ids())
-            link = self._livekit.link()
-            changed = changed or link != self._link
-            self._link = link
+        self.calls.assigned(self._livekit.unassigned_job_ids())
+        changed = self.calls.reap(self._livekit.active_job_ids())
+        before, self._link = self._link, self._livekit.link()
         self._trail.due()
-        self._recount(changed=changed)
+        self._recount(changed=changed or before != self._link)
 
     def _recount(self, *, changed: bool = True) -> None:
         """Tell the lifecycle the numbers, and do what follows from them and from the time."""
@@ -435,14 +428,6 @@ class Boot:
                 following = self._deeds.do(decision, by)
             self._decided.extend((follower, SYSTEM) for follower in following)
         self._changed()
-
-    def _tell_full(self) -> None:
-        if self._livekit is not None:
-            self._livekit.tell_full()
-
-    def _kill_jobs(self, pids: Collection[int]) -> None:
-        if self._livekit is not None:
-            self._livekit.kill_jobs(pids)
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from openrtc_worker.contract.snapshot import OpenCall, PreviousBoot
 from openrtc_worker.contract.text import printable
@@ -63,8 +63,7 @@ class CallFile:
         self._written = 0
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._path.with_suffix(".lock").open("w")
-            _lock(self._lock.fileno(), worker_id)
+            self._lock = _locked(self._path.with_suffix(".lock"), worker_id)
             self.previous = read_previous(self._path)
             self._start_anew()
         except OSError as error:
@@ -150,10 +149,14 @@ def _record(line: str) -> Any:
         return None
 
 
-def _lock(descriptor: int, worker_id: str) -> None:
+def _locked(path: Path, worker_id: str) -> IO[str]:
+    """The lock file, held by this process until it is closed."""
+    file = path.open("w")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        file.close()
         raise StateDirError(
             f"state_dir: another worker with the id {worker_id!r} uses it; give each its own OPENRTC_WORKER_ID"
         ) from None
+    return file

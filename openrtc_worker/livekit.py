@@ -155,8 +155,6 @@ class DeployServer(AgentServer):
         super().__init__(
             load_fnc=self._load, load_threshold=math.inf, preload_modules=preload, **{**defaults, **server_options}
         )
-        self.boot = Boot(settings, audit_sink=audit_sink)
-        self._offers = Offers(self.boot, router=router or (lambda _: Route()), lost=AssignmentTimeoutError)
         self._user_hook: Callable[[JobRequest], Any] | None = None
         self._entrypoint: JobEntrypoint | None = None
         self._registered_at: float | None = None
@@ -167,6 +165,8 @@ class DeployServer(AgentServer):
         self._is_full = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._livekit_drain: asyncio.Task[None] | None = None
+        self.boot = Boot(settings, self, audit_sink=audit_sink)
+        self._offers = Offers(self.boot, router=router or (lambda _: Route()), lost=AssignmentTimeoutError)
         self.on("worker_started", self._on_started)
         self.on("worker_registered", self._on_registered)
 
@@ -255,7 +255,7 @@ class DeployServer(AgentServer):
     async def open(self, runner: str) -> None:
         """Open the boot under *runner*. Raises ControlError or StateDirError."""
         self._runner = runner
-        await self.boot.open(self)
+        await self.boot.open()
 
     async def drain(self, timeout: Any = None) -> None:  # noqa: ARG002, ASYNC109 - livekit's; the boot owns time
         """Drain and return when the boot is over; what livekit's command line calls on a signal."""
