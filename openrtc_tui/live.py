@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from openrtc_tui.discovery.static import Edited, access_of, follow, targets_of
@@ -13,6 +14,7 @@ from openrtc_tui.http import Http
 from openrtc_tui.operations.batch import run_batch
 from openrtc_tui.operations.control import ControlClient
 from openrtc_tui.operations.operator import KeyFileError, Operator
+from openrtc_tui.sources.inbox import Inbox
 from openrtc_tui.sources.watch import Watch
 from openrtc_tui.state.fleet import Fleet, fold, view
 from openrtc_tui.state.observation import NoticeSeen, SnapshotSeen
@@ -62,7 +64,8 @@ class LiveFleet:
         self._operator: Operator | None = None
         if not read_only and not file.read_only and file.operator is not None:
             self._operator = Operator.load(file.operator.name, file.operator.key_file)
-        self.fleet = Fleet(file.name, beat=file.refresh, rollout=_pair(file))
+        self._fleet = Fleet(file.name, beat=file.refresh, rollout=_pair(file))
+        self._inbox = Inbox(partial(fold, self._fleet), clock)
         self._http = Http()
         self._watch = Watch(self._http, put=self._put, beat=file.refresh, sleep=sleep)
         self._change = asyncio.Event()
@@ -78,6 +81,12 @@ class LiveFleet:
     def read_only(self) -> bool:
         """Whether nothing can be asked: by flag, by the file, or because it names no operator."""
         return self._flag_read_only or self.file.read_only or self._operator is None
+
+    @property
+    def fleet(self) -> Fleet:
+        """All that is known, up to what was observed just now."""
+        self._inbox.empty()
+        return self._fleet
 
     def view(self) -> FleetView:
         """The picture of this instant."""
@@ -171,7 +180,7 @@ class LiveFleet:
         return await self._http.request("GET", self.fleet.workers[key].target.url + path, access=self._access(key))
 
     def _put(self, observation: Observation) -> None:
-        fold(self.fleet, observation, self._clock())
+        self._inbox.put(observation)
         self._change.set()
 
     def _edited(self, edited: Edited) -> None:

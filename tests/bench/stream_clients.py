@@ -18,6 +18,7 @@ import resource
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,15 @@ async def run_all(follow: Any, ports: list[int]) -> None:
 async def watch(ports: list[int]) -> None:
     from openrtc_tui.http import Http
     from openrtc_tui.sources import Watch
+    from openrtc_tui.sources.inbox import Inbox
     from openrtc_tui.state.fleet import Fleet, fold, view
     from openrtc_tui.state.observation import HeartbeatSeen, Target
 
     fleet = Fleet("bench", beat=1.0, rollout=("v1.0.0", "v2.0.0"))
+    inbox = Inbox(partial(fold, fleet), time.time)
 
     def put(seen: Any) -> None:
-        fold(fleet, seen, time.time())
+        inbox.put(seen)
         counts["beats" if isinstance(seen, HeartbeatSeen) else "snapshots"] += 1
 
     watching = Watch(Http(), put=put, beat=1.0)
@@ -142,6 +145,7 @@ async def watch(ports: list[int]) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(watching.run())
         while True:
+            inbox.empty()
             view(fleet, time.time())
             await asyncio.sleep(0.25)
 
