@@ -39,8 +39,8 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,  # noqa: ASYNC109  httpcore's interface
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        local_address: str | None = None,  # noqa: ARG002  a setting of httpcore that is not used here
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002  likewise
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address of *host* that answers. Raises httpcore's connect errors."""
         try:
@@ -49,17 +49,14 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
                 for address in addresses[:-1]:
                     with contextlib.suppress(OSError):
                         async with asyncio.timeout(_ONE_OF_MANY):
-                            self.stream = await _open(address, local_address, socket_options or ())
+                            self.stream = await _open(address)
                             return self.stream
-                self.stream = await _open(addresses[-1], local_address, socket_options or ())
+                self.stream = await _open(addresses[-1])
                 return self.stream
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class TcpStream(httpcore.AsyncNetworkStream):
@@ -269,16 +266,12 @@ class _Wire(asyncio.Protocol):
             self._reader.set_result(None)
 
 
-async def _open(address: Address, local_address: str | None, socket_options: Iterable[Any]) -> TcpStream:
+async def _open(address: Address) -> TcpStream:
     family, where = address
     loop = asyncio.get_running_loop()
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        for option in socket_options:
-            sock.setsockopt(*option)
-        if local_address is not None:
-            sock.bind((local_address, 0))
         await loop.sock_connect(sock, where)
         _, wire = await loop.create_connection(_Wire, sock=sock)
     except BaseException:

@@ -266,6 +266,17 @@ async def test_a_name_that_does_not_exist(http, monkeypatch):
     assert (failed.kind, failed.sent, failed.detail) == ("name", False, "name not found: Name or service not known")
 
 
+async def test_an_ipv6_address(http):
+    worker = FakeWorker({"/x": reply(204)}, host="::1")
+    try:
+        await worker.start()
+    except OSError:
+        pytest.skip("this machine has no IPv6 on loopback")
+    assert (await http.request("GET", f"{worker.url}/x")).status == 204
+    assert worker.asked[0].headers["host"] == f"[::1]:{worker.port}"
+    await worker.stop()
+
+
 async def test_a_label_too_long_for_a_name(http):
     assert (await failure(http.request("GET", f"http://{'a' * 64}.internal/x"))).kind == "name"
 

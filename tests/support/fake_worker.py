@@ -139,13 +139,20 @@ class FakeWorker:
     that to the first bytes of each connection, whatever they are, and hangs up.
     """
 
-    def __init__(self, scripts: dict[str, Script] | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        scripts: dict[str, Script] | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.scripts = scripts or {}
         self.asked: list[Asked] = []
         self.connections = 0
         self.port = 0
         self.greeting: bytes | None = None
         self._tls = tls
+        self._host = host
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams: list[Exchange] = []
         self._server: asyncio.Server | None = None
@@ -159,7 +166,8 @@ class FakeWorker:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     @property
     def open(self) -> int:
@@ -167,7 +175,7 @@ class FakeWorker:
 
     async def start(self) -> None:
         """Listen; after :meth:`stop` on the same port again."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
