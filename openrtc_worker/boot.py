@@ -281,8 +281,12 @@ class Boot:
         return stop
 
     def _findings(self) -> list[str]:
-        failing = {"audit_sink_failing": self._trail.is_failing, "call_file_failing": self._outbox.failing}
-        return [*self.notes.findings, *(code for code, is_so in failing.items() if is_so)]
+        now_and_then = {
+            "untagged": self.settings.deployment_version is None,
+            "audit_sink_failing": self._trail.is_failing,
+            "call_file_failing": self._outbox.failing,
+        }
+        return [*self.notes.findings, *(code for code, is_so in now_and_then.items() if is_so)]
 
     def _changed(self) -> None:
         self._seq += 1

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from livekit import rtc
@@ -44,8 +44,8 @@ from openrtc_worker.settings import WorkerSettings
 from openrtc_worker.snapshots import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from typing import Unpack
 
     from livekit.agents import SimulationContext
     from livekit.agents.job import JobAcceptArguments
@@ -56,10 +56,11 @@ if TYPE_CHECKING:
     from openrtc_worker.lifecycle import ExitCode
     from openrtc_worker.offers import Router
     from openrtc_worker.registry import AgentConfig, Provider
-    from openrtc_worker.settings import AfterDrain
+    from openrtc_worker.settings import ServerArguments
 
 logger = logging.getLogger(__name__)
 
+_MAX_FAILURES = 3
 _CALLERS = (
     rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
     rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
@@ -92,73 +93,22 @@ class DeployServer(AgentServer):
     def __init__(
         self,
         *,
-        deployment_version: str | None = None,
         audit_sink: Sink | None = None,
-        max_concurrent_sessions: int = 50,
-        drain_timeout: float = 3600,
-        control_host: str | None = None,
-        control_port: int | None = None,
-        control_allowed_hosts: Sequence[str] | None = None,
-        operator_keys: Path | str | None = None,
-        read_token: str | None = None,
-        control_tls_cert: Path | str | None = None,
-        control_tls_key: Path | str | None = None,
-        control_tls_client_ca: Path | str | None = None,
-        cut_grace: float = 30,
-        drain_linger: float = 3,
-        after_drain: AfterDrain = "auto",
-        answer_timeout: float = 1.5,
-        connect_timeout: float = 60,
-        state_dir: Path | str | None = None,
-        livekit_target_load: float = 0.7,
-        dispatch_deployment: str | None = None,
         router: Router | None = None,
-        isolation: str | None = None,
-        **server_options: Any,
+        **arguments: Unpack[ServerArguments],
     ) -> None:
-        settings = WorkerSettings(
-            deployment_version=deployment_version,
-            max_concurrent_sessions=max_concurrent_sessions,
-            drain_timeout=drain_timeout,
-            cut_grace=cut_grace,
-            drain_linger=drain_linger,
-            after_drain=after_drain,
-            answer_timeout=answer_timeout,
-            connect_timeout=connect_timeout,
-            livekit_target_load=livekit_target_load,
-            state_dir=state_dir,
-            dispatch_deployment=dispatch_deployment,
-            control_host=control_host,
-            control_port=control_port,
-            control_allowed_hosts=control_allowed_hosts,
-            operator_keys=operator_keys,
-            read_token=read_token,
-            control_tls_cert=control_tls_cert,
-            control_tls_key=control_tls_key,
-            control_tls_client_ca=control_tls_client_ca,
-        )
-        for name in ("load_fnc", "load_threshold"):
-            if name in server_options:
-                raise ValueError(
-                    f"{name} cannot be set: DeployServer reports its own load, from max_concurrent_sessions"
-                )
-        if dispatch_deployment is not None:
-            os.environ["LIVEKIT_AGENT_DEPLOYMENT"] = dispatch_deployment  # the only way livekit-agents takes it
-        # a fixed health port would keep the second worker of a host from starting; with its own threshold livekit
-        # accepts only as many jobs at once as it has idle processes; and it gives up connecting after 16 times
-        if isolation is not None:
-            if isolation not in ("process", "thread"):
-                raise ValueError(f"isolation must be process or thread, not {isolation!r}")
-            server_options["job_executor_type"] = JobExecutorType(isolation)
-        defaults = {"host": "127.0.0.1", "port": 0, "max_retry": sys.maxsize, "session_end_timeout": 60.0}
-        preload = [*(server_options.pop("preload_modules", None) or ()), "openrtc_worker._ignore_sigterm"]
-        super().__init__(
-            load_fnc=self._load, load_threshold=math.inf, preload_modules=preload, **{**defaults, **server_options}
-        )
+        options: dict[str, Any] = dict(arguments)
+        own = {field.name for field in fields(WorkerSettings)} & options.keys()
+        settings = WorkerSettings(**{name: options.pop(name) for name in own})
+        if settings.dispatch_deployment is not None:  # the environment is the only way livekit-agents takes it
+            os.environ["LIVEKIT_AGENT_DEPLOYMENT"] = settings.dispatch_deployment
+        super().__init__(load_fnc=self._load, load_threshold=math.inf, **_server_options(options))
         self._user_hook: Callable[[JobRequest], Any] | None = None
         self._entrypoint: JobEntrypoint | None = None
         self._registered_at: float | None = None
         self._runner: str | None = None
+        self.job_processes_fail = asyncio.Event()
+        """Set when one job process after the other fails to start, and none ever did."""
         self.started = asyncio.Event()
         """Set once livekit's process pool is warm and it begins to connect."""
         self._is_running = False
@@ -189,6 +139,7 @@ class DeployServer(AgentServer):
 
     def begin_drain(self) -> None:
         """Refuse new jobs; live calls run to their hangup, then the process exits. From any thread, also twice."""
+        processes.check_main("begin_drain()")
         self.boot.begin_drain(by=Requester(source="api"))
 
     def runtime_snapshot(self) -> RuntimeSnapshot:
@@ -235,6 +186,11 @@ class DeployServer(AgentServer):
         return self._job_executor_type is JobExecutorType.PROCESS
 
     @property
+    def is_warming_up(self) -> bool:
+        """Whether ``run`` is at its first job processes still."""
+        return self._is_running and not self.started.is_set()
+
+    @property
     def entrypoint(self) -> JobEntrypoint | None:
         """What job processes are sent; None before ``rtc_session``."""
         return self._entrypoint
@@ -250,10 +206,25 @@ class DeployServer(AgentServer):
             _ = FfiClient.instance
         if self._entrypoint is not None:
             self._entrypoint.reports_path = self.boot.calls.reports_path
+        self._spawn(self._watch_first_processes())
         await super().run(devmode=devmode, unregistered=unregistered)
 
+    async def _watch_first_processes(self) -> None:
+        """(*private*) livekit would try for ever, and take calls meanwhile that it cannot launch."""
+        failures = 0
+
+        def failed(_process: object) -> None:
+            nonlocal failures
+            failures += 1
+            if failures >= _MAX_FAILURES:
+                self.job_processes_fail.set()
+
+        self._proc_pool.on("process_closed", failed)
+        self._proc_pool.once("process_ready", lambda _: self._proc_pool.off("process_closed", failed))
+
     async def open(self, runner: str) -> None:
-        """Open the boot under *runner*. Raises ControlError or StateDirError."""
+        """Open the boot under *runner*. Raises ControlError or StateDirError; RuntimeError in a job's process."""
+        processes.check_main("DeployServer.run()")
         self._runner = runner
         await self.boot.open()
 
@@ -361,6 +332,26 @@ class DeployServer(AgentServer):
         )
         hook = None if user_hook is None else lambda question: consult(user_hook, Offer(job, question), job.room.name)
         await self._offers.answer(offered, request, deployment=self._deployment or None, hook=hook)
+
+
+def _server_options(given: dict[str, Any]) -> dict[str, Any]:
+    """``AgentServer``'s own arguments: the given ones over what a worker that drains needs."""
+    for name in ("load_fnc", "load_threshold"):
+        if name in given:
+            raise ValueError(f"{name} cannot be set: the load that LiveKit is told follows max_concurrent_sessions")
+    isolation = given.pop("isolation", None)
+    if isolation is not None:
+        if isolation not in ("process", "thread"):
+            raise ValueError(f"isolation must be process or thread, not {isolation!r}")
+        given["job_executor_type"] = JobExecutorType(isolation)
+    return {
+        "host": "127.0.0.1",
+        "port": 0,  # livekit's health port is a fixed one: the second worker of a host would not start
+        "max_retry": sys.maxsize,  # after 16 times in vain livekit would end, and the live calls with it
+        "session_end_timeout": 60.0,
+        **given,
+        "preload_modules": [*(given.get("preload_modules") or ()), "openrtc_worker._ignore_sigterm"],
+    }
 
 
 class Offer(JobRequest):

@@ -241,9 +241,10 @@ class AgentPool:
         Raises:
             RuntimeError: in a job's process (the ``__main__`` guard is missing), or without any agent.
         """
-        from openrtc_worker.runner import check_main_process, run
+        from openrtc_worker.processes import check_main
+        from openrtc_worker.runner import run
 
-        check_main_process("AgentPool.run()")
+        check_main("AgentPool.run()")
         if not len(self._registry):
             raise RuntimeError("the pool has no agent: call add() before run()")
         self._is_running = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -11,6 +12,21 @@ import psutil  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def check_main(what: str) -> None:
+    """Refuse to run a worker in a process of its own worker, which imports the program's module again.
+
+    While it does, ``multiprocessing.parent_process()`` is still None (CPython sets it after the import), but the
+    process has its name already.
+
+    Raises:
+        RuntimeError: with one line that says what to write where.
+    """
+    if multiprocessing.parent_process() is not None or multiprocessing.current_process().name != "MainProcess":
+        raise RuntimeError(
+            f'{what} was called in a job process: put it under if __name__ == "__main__": in the program\'s module'
+        )
 
 
 def kill(pids: Iterable[int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -48,7 +47,7 @@ def run(server: DeployServer) -> int:
     Raises:
         RuntimeError: in a job's process: the ``if __name__ == "__main__":`` guard is missing.
     """
-    check_main_process("openrtc_worker.run()")
+    processes.check_main("openrtc_worker.run()")
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threads = set(threading.enumerate())
@@ -57,14 +56,6 @@ def run(server: DeployServer) -> int:
     code = asyncio.run(_run(server, signals))
     _leave_if_threads_remain(code, threads)
     return code
-
-
-def check_main_process(what: str) -> None:
-    """Raises RuntimeError in a job's process, which imports the program's module again."""
-    if multiprocessing.parent_process() is not None:
-        raise RuntimeError(
-            f'{what} was called in a job process: put it under if __name__ == "__main__": in the program\'s module'
-        )
 
 
 class DrainOnSignal:
@@ -116,15 +107,14 @@ async def _run(server: DeployServer, signals: DrainOnSignal) -> int:
         await boot.close()
         return ExitCode.CRASHED
     if boot.settings.deployment_version is None:
-        boot.notes.findings.append("untagged")
         logger.warning("no deployment_version: this worker is untagged and never part of a rollout")
     code = await _Life(server).live()
     await boot.say_bye(code)
-    if code is not ExitCode.KILLED:
-        await _close_livekit(server)
-    processes.kill_descendants()
+    closed = code is not ExitCode.KILLED and await _close_livekit(server)
+    if not closed:
+        processes.kill_descendants()
     await boot.close()
-    if code is ExitCode.KILLED or not await _all_tasks_end():
+    if not closed or not await _all_tasks_end():
         _leave(code)  # a job's thread, or a task, that cannot be ended would keep the process for ever
     return code
 
@@ -193,17 +183,23 @@ class _Life:
         """Wait for the first registration; None when it came, or when the boot goes on without one."""
         patience = self._boot.settings.connect_timeout
         started = asyncio.create_task(self._server.started.wait())
+        stuck = asyncio.create_task(self._server.job_processes_fail.wait())
         registered = asyncio.create_task(self._registered.wait())
+        ends = {running, self._over, stuck}
         try:
-            await asyncio.wait({running, self._over, started}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait(
-                {running, self._over, registered}, timeout=patience or None, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(ends | {started}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends | {registered}, timeout=patience or None, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            started.cancel()
-            registered.cancel()
-        if self._over.done() or registered.done() or self._boot.draining:
+            for task in (started, stuck, registered):
+                task.cancel()
+        if self._over.done() or self._registered.is_set() or self._boot.draining:
             return None
+        if self._server.job_processes_fail.is_set():
+            logger.error(
+                "job processes do not start, each said why above: often run() is not under"
+                ' if __name__ == "__main__": in the program\'s module, which job processes import again'
+            )
+            return ExitCode.CRASHED
         if not running.done():
             logger.error(
                 "LiveKit at %s answers but registered no worker in %g s: check LIVEKIT_URL",
@@ -238,15 +234,20 @@ def _unpicklable(server: DeployServer) -> str | None:
     return None
 
 
-async def _close_livekit(server: DeployServer) -> None:
-    """Close livekit's side; no call is live, so what does not close in time is killed with the rest."""
+async def _close_livekit(server: DeployServer) -> bool:
+    """Close livekit's side; no call is live, so what does not close in time is killed. False when it did not."""
+    if server.is_warming_up:  # livekit holds its lock until its processes are warm; nothing but they is there yet
+        return False
     try:
         async with asyncio.timeout(_CLOSE_TIMEOUT):
             await server.aclose()
     except TimeoutError:
         logger.warning("livekit did not close in %g s", _CLOSE_TIMEOUT)
+        return False
     except Exception:  # the calls are over and counted: the exit code must not depend on the cleaning up
         logger.exception("livekit did not close")
+        return False
+    return True
 
 
 async def _all_tasks_end() -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 from openrtc_worker.contract.snapshot import VERSION_PATTERN
 from openrtc_worker.control.settings import ControlSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from livekit.agents import JobExecutorType, JobProcess, WorkerPermissions
+    from livekit.agents.worker import ServerEnvOption
 
 AfterDrain = Literal["auto", "exit", "wait"]
 
@@ -41,6 +44,57 @@ def deployment_version(value: str | None) -> str | None:
             " or digit"
         )
     return stripped
+
+
+class WorkerArguments(TypedDict, total=False):
+    """The keyword arguments that :class:`WorkerSettings` is made of."""
+
+    deployment_version: str | None
+    max_concurrent_sessions: int
+    drain_timeout: float
+    cut_grace: float
+    drain_linger: float
+    after_drain: AfterDrain
+    answer_timeout: float
+    connect_timeout: float
+    livekit_target_load: float
+    state_dir: Path | str | None
+    dispatch_deployment: str | None
+    control_host: str | None
+    control_port: int | None
+    control_allowed_hosts: Sequence[str] | None
+    operator_keys: Path | str | None
+    read_token: str | None
+    control_tls_cert: Path | str | None
+    control_tls_key: Path | str | None
+    control_tls_client_ca: Path | str | None
+
+
+class ServerArguments(WorkerArguments, total=False):
+    """Those, and what ``AgentServer`` of livekit-agents 1.8 takes beside them."""
+
+    isolation: Literal["process", "thread"]
+    job_executor_type: JobExecutorType
+    job_memory_warn_mb: float
+    job_memory_limit_mb: float
+    num_idle_processes: int | ServerEnvOption[int]
+    shutdown_process_timeout: float
+    session_end_timeout: float
+    initialize_process_timeout: float
+    permissions: WorkerPermissions
+    max_retry: int
+    ws_url: str | None
+    api_key: str | None
+    api_secret: str | None
+    host: str
+    port: int | ServerEnvOption[int]
+    http_proxy: str | None
+    multiprocessing_context: Literal["spawn", "forkserver"]
+    setup_fnc: Callable[[JobProcess], Any] | None
+    preload_modules: list[str] | None
+    prometheus_port: int | None
+    prometheus_multiproc_dir: str | None
+    log_level: str | ServerEnvOption[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,3 +203,34 @@ class TestUnderLivekitsOwnCommandLine:
         assert shown.drain.source == "signal"
         assert await worker.exits() == 0
         assert switchboard.dispatcher.log.call(call.job_id).ended_at - call.placed_at >= 3
+
+
+async def test_without_the_main_guard_it_says_what_to_write_and_exits_1(switchboard, tmp_path):
+    """Job processes import the program's module again: unguarded, each would start a worker of its own."""
+    module = tmp_path / "unguarded.py"
+    module.write_text(
+        "import sys\nfrom tests.support.pool_program import build\nsys.exit(build({'control_port': 0}).run())\n"
+    )
+    program = switchboard.program("unguarded", str(module))
+    assert await program.exit_code(within=60) == 1
+    said = program.err.read_text()
+    assert "RuntimeError: AgentPool.run() was called in a job process: put it under if __name__" in said
+    assert "job processes do not start" in said
+    assert switchboard.dispatcher.log.workers == ()  # it never registered, so no caller was lost
+
+
+async def test_agents_that_cannot_be_sent_to_job_processes_are_one_line_and_exit_1(switchboard):
+    program = switchboard.program(
+        "local",
+        "-c",
+        "import sys\n"
+        "from openrtc_worker import AgentPool\n"
+        "async def call(ctx): pass\n"
+        "pool = AgentPool(control_port=0)\n"
+        "pool.add('booking', entrypoint=lambda ctx: call(ctx))\n"
+        "if __name__ == '__main__': sys.exit(pool.run())\n",
+    )
+    assert await program.exit_code() == 1
+    [line] = [line for line in program.err.read_text().splitlines() if " ERROR " in line]
+    assert "module level" in line
+    assert 'isolation="thread"' in line

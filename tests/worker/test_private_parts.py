@@ -1,0 +1,116 @@
+"""What the adapter relies on beyond livekit-agents' public API, by name: an upgrade that changes it fails here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from livekit.agents import AgentServer, JobExecutorType
+
+from openrtc_worker import DeployServer
+from tests.support.processes import until
+
+
+async def entrypoint(ctx) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def server(switchboard, monkeypatch):
+    """A DeployServer that runs in this process, in thread mode, without our boot's endpoint."""
+    monkeypatch.setenv("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+    board = switchboard.dispatcher
+    server = DeployServer(
+        isolation="thread",
+        num_idle_processes=0,
+        ws_url=board.url,
+        api_key=board.api_key,
+        api_secret=board.api_secret,
+        control_port=0,
+    )
+    server.rtc_session(entrypoint, agent_name="private")
+    await server.open("test")
+    running = asyncio.create_task(server.run())
+    await until(lambda: server.link().connected, what="a registration")
+    yield server
+    await asyncio.wait_for(server.aclose(), 20)
+    await server.boot.close()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_connecting_and_closed_tell_whether_there_is_a_connection(server, switchboard):
+    """``_connecting`` is False before the first attempt and after ``aclose`` too, so it is not asked alone."""
+    assert (server._connecting, server._closed) == (False, False)
+    await switchboard.dispatcher.stop()
+    await until(lambda: server._connecting, what="a lost connection")
+    assert not server.link().connected
+    await switchboard.dispatcher.start()
+    await until(lambda: not server._connecting, what="a new connection")
+    assert server.link().connected
+
+
+def test_before_it_runs_it_is_not_connected_and_has_no_jobs():
+    server = DeployServer()
+    assert server._connecting is False
+    assert server._closed is True
+    assert not hasattr(server, "_proc_pool")  # active_jobs raises AttributeError until run()
+    with pytest.raises(AttributeError):
+        _ = server.active_jobs
+    assert server.active_job_ids() == ()
+    assert server.unassigned_job_ids() == ()
+    assert not server.link().connected
+
+
+async def test_pending_assignments_holds_an_accepted_offer_until_it_is_assigned(server):
+    assert server._pending_assignments == {}
+    assert server.unassigned_job_ids() is server._pending_assignments
+
+
+async def test_the_load_can_be_told_at_once_with_two_private_calls(server, switchboard):
+    record = switchboard.dispatcher.workers()[0]
+    assert record.load < 0.7
+    server.boot.cordon(by=_by())
+    await until(lambda: switchboard.dispatcher.workers()[0].load == 1.0, within=2, what="the load")
+    assert server._worker_load == 1.0
+    for name in ("_refresh_worker_load", "_update_worker_status"):
+        assert asyncio.iscoroutinefunction(getattr(AgentServer, name))
+
+
+async def test_the_pool_says_when_processes_are_ready_and_closed(server):
+    assert server._proc_pool.processes == []
+    assert not server.job_processes_fail.is_set()
+    for _ in range(3):
+        server._proc_pool.emit("process_closed", object())
+    assert server.job_processes_fail.is_set()
+
+
+async def test_a_failure_after_the_first_process_was_ready_is_livekit_s_business(server):
+    server._proc_pool.emit("process_ready", object())
+    for _ in range(5):
+        server._proc_pool.emit("process_closed", object())
+    assert not server.job_processes_fail.is_set()
+
+
+def test_what_the_constructor_resolved_is_where_we_probe(monkeypatch):
+    monkeypatch.setenv("LIVEKIT_URL", "wss://livekit.example.com")
+    monkeypatch.setenv("LIVEKIT_API_KEY", "key")
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("LIVEKIT_AGENT_DEPLOYMENT", "blue")
+    server = DeployServer(isolation="thread")
+    found = server.credentials()
+    assert (found.url, found.api_key, found.api_secret) == ("wss://livekit.example.com", "key", "secret")
+    assert found.proxy == "http://proxy:3128"
+    assert "secret" not in repr(found)
+    assert server._job_executor_type is JobExecutorType.THREAD
+    assert server.link().deployment == server._deployment == "blue"
+    assert server.link().agent_name == server._agent_name == ""
+
+
+def _by():
+    from openrtc_worker.control.target import Requester
+
+    return Requester(source="test")
