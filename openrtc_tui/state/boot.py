@@ -73,6 +73,8 @@ class Boot:
         self.row: WorkerRow | None = None
         """Its row as a closed boot, once made."""
         self.open_calls = 0
+        self.unseen_before = 0
+        """Calls that the boot before it left open, where that one was never heard here and has no verdict."""
         self.trend = Trend()
         self._changed_version = False
         self._skew: float | None = None

@@ -35,7 +35,7 @@ _OWN: Final[dict[str, tuple[str, Severity]]] = {
 """Texts for codes that workers are known to send; any other code is shown as it is."""
 
 
-def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float, *, previous_known: bool) -> tuple[Finding, ...]:
+def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float) -> tuple[Finding, ...]:
     """All that is found of a worker at *now*, what the dashboard saw itself first, each code once.
 
     Args:
@@ -43,7 +43,6 @@ def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float, *, previou
         boot: its present boot.
         peers: what it has in common with the rest of the fleet.
         now: the time, seconds.
-        previous_known: whether the boot that it names as the one before it is known here, with its own verdict.
     """
     key = worker.key
     found: list[Finding] = []
@@ -59,9 +58,8 @@ def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float, *, previou
     if boot.is_losing_offers(now):
         lost = boot.accounts["offers_lost"]
         found.append(Finding(LOSING_OFFERS, f"losing offers: {lost} so far", "bad"))
-    previous = boot.snapshot.previous_boot
-    if previous is not None and previous.open_calls and not previous_known:
-        left = calls_text(len(previous.open_calls))
+    if boot.unseen_before:
+        left = calls_text(boot.unseen_before)
         found.append(Finding(PREVIOUS_BOOT, f"its boot before this one dropped {left}", "warning"))
     own = boot.snapshot.findings
     if own:

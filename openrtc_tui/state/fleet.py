@@ -155,7 +155,7 @@ class Fleet:
             self._begin(worker, seen, now)
             if given_up:
                 happenings.heard_at_last(self.log, worker.key, now)
-        if snapshot.previous_boot is not None and snapshot.previous_boot.open_calls:
+        if snapshot.previous_boot is not None:
             self._learn_of_previous(worker, now)
 
     def on_heartbeat(self, seen: HeartbeatSeen, now: float) -> None:
@@ -292,8 +292,11 @@ class Fleet:
         """A boot says what the one before it left open: that one's calls are known to be dropped."""
         boot = worker.boot
         told = boot.snapshot.previous_boot if boot is not None else None
-        known = self.boots.get(told.boot_id) if told is not None else None
-        if told is None or known is None or known is boot or not known.left_open(len(told.open_calls)):
+        if boot is None or told is None:
+            return
+        known = self.boots.get(told.boot_id)
+        boot.unseen_before = len(told.open_calls) if known is None else 0
+        if known is None or known is boot or not known.left_open(len(told.open_calls)):
             return
         happenings.left_open(self.log, known.owner, known.open_calls, now)
         owner = self.workers.get(known.owner)

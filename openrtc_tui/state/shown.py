@@ -75,7 +75,6 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
     snapshot = boot.snapshot
     over = state in _OVER
     heard_at = contact.heard_at if contact.heard_at is not None else now
-    previous = snapshot.previous_boot
     worker.row_due = now + max(ROW_STEP, len(fleet.workers) / ROWS_A_SECOND)
     worker.row = WorkerRow(
         key=target.key,
@@ -100,9 +99,7 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
         trend=boot.trend.values(boot.report_at if over else now),
         by_agent=snapshot.sessions_by_agent or _NONE,
         by_tenant=snapshot.sessions_by_tenant or _NONE,
-        findings=findings_of(
-            worker, boot, fleet.peers, now, previous_known=previous is not None and previous.boot_id in fleet.boots
-        ),
+        findings=findings_of(worker, boot, fleet.peers, now),
         verdict=boot.verdict,
         settled=boot.settled,
         snapshot=snapshot,
@@ -158,4 +155,4 @@ def _load(boot: Boot) -> float | None:
     """Calls over capacity, as the worker says or, where it does not, as its numbers say."""
     told = sane.fraction(boot.snapshot.load)
     most = boot.snapshot.max_sessions
-    return boot.live / min(most, sane.MOST) if told is None and most is not None and most > 0 else told
+    return boot.live / most if told is None and most is not None and most > 0 else told

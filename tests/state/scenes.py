@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from openrtc_tui.state.fleet import Fleet, fold, view
 from openrtc_tui.state.observation import (
@@ -16,9 +15,20 @@ from openrtc_tui.state.observation import (
     Target,
     TargetsSeen,
 )
-from openrtc_tui.state.rollout import Pair
-from openrtc_tui.state.view import FleetView, Verdict, WorkerRow
-from openrtc_worker.contract.snapshot import DrainInfo, LedgerCounts, LiveKitInfo, OpenCall, PreviousBoot, RuntimeSnapshot
+from openrtc_worker.contract.snapshot import (
+    DrainInfo,
+    LedgerCounts,
+    LiveKitInfo,
+    OpenCall,
+    PreviousBoot,
+    RuntimeSnapshot,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from openrtc_tui.state.rollout import Pair
+    from openrtc_tui.state.view import FleetView, Verdict, WorkerRow
 
 START = 1_700_000_000.0
 
@@ -43,7 +53,7 @@ def ledger(live: int = 0, **counts: int | None) -> LedgerCounts:
     )
 
 
-def report(  # noqa: PLR0913 - every field that a test may want to set has a name
+def report(
     boot: str | None = "boot-1",
     *,
     version: str | None = "v1",

@@ -6,7 +6,6 @@ import pytest
 
 from openrtc_tui.state.verdict import Standing, is_open, judge, range_text
 from openrtc_tui.state.view import Verdict, VerdictWord, WorkerRow
-
 from tests.state.scenes import Scene, plain, report
 
 OPEN, PROVEN = VerdictWord.OPEN, VerdictWord.PROVEN
@@ -249,7 +248,9 @@ def test_a_ledger_that_accounts_for_more_than_it_started_proves_nothing():
     assert scene.verdict("a") == Verdict(UNPROVEN, 0, 0, exact=False)
 
 
-@pytest.mark.parametrize("missing", ["completed", "cut", "crashed", "lost", "launch_failed", "offers_lost", "started"])
+@pytest.mark.parametrize(
+    "missing", ["completed", "cut", "crashed", "lost", "launch_failed", "offers_lost", "started"]
+)
 def test_a_ledger_with_a_term_missing_proves_nothing(missing):
     """What is missing is not zero."""
     scene = Scene("a")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from openrtc_tui.state.view import WorkerState
-
 from tests.state.scenes import Scene, plain, report
 
 S = WorkerState
@@ -48,7 +47,9 @@ def test_a_streamed_worker_is_stale_after_three_heartbeats_and_lost_after_five()
         assert row.silent_since == (None if state is S.SERVING else seen)
 
 
-@pytest.mark.parametrize(("beat", "stale", "lost"), [(0.2, 5.0, 10.0), (1.0, 5.0, 10.0), (3.0, 9.0, 15.0), (30.0, 90.0, 150.0)])
+@pytest.mark.parametrize(
+    ("beat", "stale", "lost"), [(0.2, 5.0, 10.0), (1.0, 5.0, 10.0), (3.0, 9.0, 15.0), (30.0, 90.0, 150.0)]
+)
 def test_a_polled_worker_is_judged_by_the_beat_of_polling(beat, stale, lost):
     scene = Scene("a", beat=beat)
     scene.hear("a", report(), via="poll")
@@ -237,7 +238,12 @@ def test_a_new_boot_at_the_address_closes_the_old_row_with_its_verdict():
     present, closed = scene.view().rows
     assert (present.key, present.boot_id, present.state, present.version) == ("a", "two", S.SERVING, "v2")
     assert (closed.key, closed.boot_id, closed.closed, closed.calls) == ("a#one", "one", True, 6)
-    assert (closed.state, closed.actionable, closed.target, closed.silent_since) == (S.EXITED, False, "a", scene.now - 2)
+    assert (closed.state, closed.actionable, closed.target, closed.silent_since) == (
+        S.EXITED,
+        False,
+        "a",
+        scene.now - 2,
+    )
 
 
 def test_a_boot_that_ended_proven_leaves_no_row_behind():

@@ -7,7 +7,6 @@ import pytest
 from openrtc_tui.state.observation import Target
 from openrtc_tui.state.verdict import combine, total
 from openrtc_tui.state.view import Verdict, VerdictWord
-
 from tests.state.scenes import START, Scene, plain, report
 
 OPEN, PROVEN = VerdictWord.OPEN, VerdictWord.PROVEN
@@ -123,6 +122,14 @@ def test_a_boot_that_is_heard_counts_however_long_ago_its_last_report_was():
     assert scene.view().verdict.word is not PROVEN
 
 
+def test_a_boot_polled_slowly_counts_although_its_last_report_is_older_than_the_rollout():
+    scene = Scene("a", "b", beat=30.0, rollout=("v1", "v2"))
+    scene.hear("a", old("1", "drained", counts={"offers_lost": 1}), via="poll")
+    scene.now += 25
+    scene.hear("b", new("2", uptime_seconds=1.0), via="poll")
+    assert scene.view().verdict == Verdict(UNPROVEN, 0, 1)
+
+
 def test_earlier_boots_at_the_same_addresses_count():
     scene = rollout("a")
     scene.hear("a", old("1", live=6))
@@ -148,6 +155,26 @@ def test_one_process_behind_two_addresses_counts_once():
     scene.die("a")
     scene.hear("b", old("1", live=5, counts={"cut": 2, "completed": 1}))
     assert scene.view().verdict == Verdict(VIOLATED, 2, 2), "heard at one address, it is not lost"
+
+
+def test_it_follows_a_ledger_that_changes_while_the_state_stays():
+    scene = rollout("a")
+    scene.hear("a", old("1", live=3))
+    assert scene.view().verdict == Verdict(OPEN)
+    scene.hear("a", old("1", live=2, counts={"cut": 1}))
+    assert (scene.view().verdict, scene.view().verdict_reason) == (Verdict(VIOLATED, 1, 1), "1 call cut on a")
+    scene.hear("a", old("1", live=1, counts={"cut": 1, "crashed": 1}))
+    assert (scene.view().verdict, scene.view().verdict_reason) == (
+        Verdict(VIOLATED, 2, 2),
+        "1 call cut, 1 crashed on a",
+    )
+
+
+def test_one_process_behind_two_addresses_counts_where_it_was_heard_last():
+    scene = rollout("a", "b")
+    for key in "abab":
+        scene.hear(key, old("1", live=6))
+        assert sum(line.calls for line in scene.view().versions) == 6
 
 
 @pytest.mark.parametrize("missing", [9, 300])
