@@ -6,6 +6,7 @@ The same thing happening to many workers within two seconds is one line: ``alice
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -110,10 +111,9 @@ class EventLog:
         return self._tuple
 
     def _drop(self, line: _Line) -> None:
-        if line in self._lines:
+        self._joinable.pop(line.phrase, None)
+        with suppress(ValueError):  # so much happened meanwhile that it is gone already
             self._lines.remove(line)
-        if self._joinable.get(line.phrase) is line:
-            del self._joinable[line.phrase]
 
     def _forget(self, now: float) -> None:
         """Drop the memory of lines that nothing can join any more, now and then."""

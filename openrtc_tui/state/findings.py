@@ -23,14 +23,15 @@ MOST_OWN: Final = 8
 """Findings taken over from one worker."""
 
 _OWN: Final[dict[str, tuple[str, Severity]]] = {
+    "audit_sink_failing": ("its audit sink fails", "warning"),
+    "call_file_failing": ("its call file cannot be written", "warning"),
     "caller_gone": ("a session with nobody on the line", "info"),
     "deadline_too_short": ("calls will outlast the deadline", "warning"),
     "foreign": ("membership is not valid", "bad"),
-    "loop_blocked": ("its event loop is blocked", "warning"),
-    "no_version": ("runs without a version", "info"),
     "not_answering": ("callers stay alone", "bad"),
     "second_signal_cuts": ("a second signal cuts its calls", "warning"),
     "stuck": ("stuck", "warning"),
+    "untagged": ("runs without a version", "info"),
 }
 """Texts for codes that workers are known to send; any other code is shown as it is."""
 

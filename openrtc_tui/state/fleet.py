@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from openrtc_tui.state.judgement import Judgement
     from openrtc_tui.state.rollout import Pair
     from openrtc_tui.state.worker import Source
+    from openrtc_worker.contract.snapshot import PreviousBoot
 
 KEPT_DEPARTED: Final = 256
 """Boots remembered one by one of targets that the fleet file does not name any more."""
@@ -155,8 +156,8 @@ class Fleet:
             self._begin(worker, seen, now)
             if given_up:
                 happenings.heard_at_last(self.log, worker.key, now)
-        if snapshot.previous_boot is not None:
-            self._learn_of_previous(worker, now)
+        if worker.boot is not None and snapshot.previous_boot is not None:
+            self._learn_of_previous(worker.boot, snapshot.previous_boot, now)
 
     def on_heartbeat(self, seen: HeartbeatSeen, now: float) -> None:
         """The stream of a worker is alive: what it said last still holds."""
@@ -288,15 +289,11 @@ class Fleet:
             return boot
         return None
 
-    def _learn_of_previous(self, worker: Worker, now: float) -> None:
+    def _learn_of_previous(self, boot: Boot, told: PreviousBoot, now: float) -> None:
         """A boot says what the one before it left open: that one's calls are known to be dropped."""
-        boot = worker.boot
-        told = boot.snapshot.previous_boot if boot is not None else None
-        if boot is None or told is None:
-            return
-        known = self.boots.get(told.boot_id)
-        boot.unseen_before = len(told.open_calls) if known is None else 0
-        if known is None or known is boot or not known.left_open(len(told.open_calls)):
+        calls, known = len(told.open_calls), self.boots.get(told.boot_id)
+        boot.unseen_before = calls if known is None else 0
+        if known is None or known is boot or not known.left_open(calls):
             return
         happenings.left_open(self.log, known.owner, known.open_calls, now)
         owner = self.workers.get(known.owner)

@@ -48,11 +48,12 @@ def take_picture(fleet: Fleet, now: float) -> FleetView:
 
 
 def _rollout_pair(fleet: Fleet) -> Pair | None:
+    """What the fleet file says, else what was inferred once, until a third version appears."""
     if fleet.named_rollout is not None:
         return fleet.named_rollout
     chosen, alive = fleet.inferred_rollout, fleet.versions.alive()
     if chosen is None or not alive.keys() <= set(chosen):
-        fleet.inferred_rollout = infer(None, _ages(fleet, alive), complete=not fleet.awaited)
+        fleet.inferred_rollout = infer(_ages(fleet, alive), complete=not fleet.awaited)
     return fleet.inferred_rollout
 
 

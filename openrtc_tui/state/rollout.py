@@ -22,16 +22,13 @@ class Alive:
     began: float
 
 
-def infer(chosen: Pair | None, alive: Mapping[str, Alive], *, complete: bool) -> Pair | None:
-    """The rollout, when the fleet file names none.
+def infer(alive: Mapping[str, Alive], *, complete: bool) -> Pair | None:
+    """The rollout, when the fleet file names none: of two versions the one that drains is being left, else the older.
 
     Args:
-        chosen: what was inferred before; it stays until a third version appears.
         alive: the tagged versions with a living boot.
         complete: every target was heard or given up: until then what is alive may not be all there is.
     """
-    if chosen is not None and alive.keys() <= set(chosen):
-        return chosen
     if len(alive) != 2 or not complete:
         return None
     first, second = sorted(alive.items(), key=lambda item: (item[1].began, name_order(item[0])))

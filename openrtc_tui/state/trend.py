@@ -47,10 +47,6 @@ class Trend:
             self._tuple = tuple(self._values)
         return self._tuple
 
-    def next_step(self) -> float:
-        """When time alone adds a value."""
-        return self._origin + (self._step + 1) * STEP
-
     def _fill(self, now: float) -> None:
         step = int((now - self._origin) // STEP)
         missing = min(step - self._step, KEPT)

@@ -251,6 +251,14 @@ def test_who_cordoned_one_of_many_is_said_of_that_one():
     assert scene.lines() == ["a cordoned", "alice cordoned b"]
 
 
+def test_an_audit_event_that_comes_twice_is_told_once():
+    scene = Scene("a")
+    scene.hear("a", report())
+    for _ in range(2):
+        scene.audit("a", "worker.cordoned", actor="alice")
+    assert scene.lines() == ["alice cordoned a"]
+
+
 def test_a_cordon_by_the_worker_itself_needs_no_name():
     scene = Scene("a")
     scene.hear("a", report())

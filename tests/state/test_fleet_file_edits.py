@@ -116,6 +116,24 @@ def test_a_boot_that_moved_to_another_address_and_name_is_the_same_boot():
     assert scene.view().verdict == Verdict(VerdictWord.OPEN, 1, 1)
 
 
+def test_a_worker_taken_out_takes_its_earlier_boots_along_and_their_numbers_stay():
+    scene = Scene("a", rollout=("v1", "v2"))
+    scene.hear("a", report("one", live=4))
+    scene.hear("a", report("two"))
+    scene.targets()
+    assert scene.view().rows == ()
+    assert scene.view().verdict == Verdict(VerdictWord.UNPROVEN, 0, 4, exact=False)
+
+
+def test_a_slower_beat_gives_a_target_more_time_for_its_first_word():
+    scene = Scene("a")
+    scene.wait(11)
+    assert scene.row("a").state is WorkerState.LOST
+    scene.fleet.configure(beat=30.0)
+    scene.fail("a", "refused")
+    assert scene.row("a").state is WorkerState.STARTING
+
+
 def test_a_worker_taken_out_and_put_back_is_judged_by_what_it_says_then():
     scene = Scene("a", rollout=("v1", "v2"))
     scene.hear("a", report())

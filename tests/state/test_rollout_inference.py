@@ -174,4 +174,4 @@ def test_an_absurd_uptime_does_not_move_the_beginning(uptime):
 
 def test_of_two_equally_old_the_lower_version_is_being_left():
     alive = {"v10": Alive(draining=False, began=5.0), "v9": Alive(draining=False, began=5.0)}
-    assert infer(None, alive, complete=True) == ("v9", "v10")
+    assert infer(alive, complete=True) == ("v9", "v10")
