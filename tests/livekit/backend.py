@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # The server gives all workers of one call 3 s, a fifth of a second of it for bidding, and its client gives up then.
 CALL_IS_OVER = 3.5
 
+DECIDED = ("assigned job to worker", "no worker available to handle job")
+
 
 class RealBackend:
     """A call is a dispatch into a room of its own, asked for over the API."""
@@ -31,7 +33,12 @@ class RealBackend:
         self._placed[room] = time.monotonic()
 
     async def settled(self, room: str) -> None:
-        await asyncio.sleep(self._placed[room] + CALL_IS_OVER - time.monotonic())
+        """Until the server logs who has the call or that all refused; where it logs nothing, until its time is up."""
+        over = self._placed[room] + CALL_IS_OVER
+        while time.monotonic() < over:
+            if any(line.get("room") == room and line["msg"] in DECIDED for line in self._server.log()):
+                return
+            await asyncio.sleep(0.1)
 
     async def restart(self) -> None:
         self._server.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,11 +57,12 @@ async def test_a_restart_during_a_drain_ends_no_call_and_brings_no_new_one(
             await draining.in_state(State.DRAINING)
 
             own_livekit.kill()
+            killed_at = time.monotonic()
             for worker in crew.all:
                 await worker.shows(lambda shown: shown.livekit.connected is False, what="notices the loss")
             own_livekit.start()
             await worker_known(own_livekit, "voice", 3)
-            await _all_talk_again(line)
+            await _all_talk_again(line, killed_at)
             # new calls at once: the first seconds of a registration are those in which it counts as free
             async with own_livekit.api() as client:
                 for number in range(NEW_CALLS):
@@ -85,7 +87,33 @@ async def test_a_restart_during_a_drain_ends_no_call_and_brings_no_new_one(
         await crew.aclose()
 
 
-async def _all_talk_again(line: Callers) -> None:
+async def test_a_livekit_that_stays_away_loses_its_calls_and_nothing_else(
+    own_livekit: LiveKitServer, tmp_path: Path
+) -> None:
+    """LiveKit's SDK tries for about 40 s; then each call is lost, in both modes, and the drain comes to its end."""
+    crew = Crew(own_livekit, tmp_path, agent_name="voice")
+    line = Callers(own_livekit, agent_name="voice", prefix="away")
+    try:
+        workers = [crew.start(isolation, "v1", isolation=isolation) for isolation in ("process", "thread")]
+        await crew.serving()
+        await line.many(6)
+        await line.answered()
+        mine = [worker.ledger.active for worker in workers]
+        assert all(mine), "one of the two was never chosen"
+        own_livekit.kill()
+        for worker in workers:
+            worker.program.signal(signal.SIGTERM)
+            await worker.in_state(State.DRAINING)
+        for worker, calls in zip(workers, mine, strict=True):
+            assert await worker.exits(within=90) == 0
+            assert (worker.ledger.lost, worker.ledger.active, worker.ledger.cut) == (calls, 0, 0)
+            assert worker.ledger.balanced
+    finally:
+        await line.aclose()
+        await crew.aclose()
+
+
+async def _all_talk_again(line: Callers, killed_at: float) -> None:
     """Each caller has the agent back that it had before, and no second one."""
     await until(
         lambda: all(caller.agent is not None for caller in line), within=60, what="every caller's agent to be back"
@@ -93,3 +121,5 @@ async def _all_talk_again(line: Callers) -> None:
     for caller in line:
         assert len({agent.identity for agent in caller.agents}) == 1
         assert caller.end is None
+    back = sorted(caller.agents[-1].came_at - killed_at for caller in line)
+    print(f"agents back after the kill: {', '.join(f'{seconds:.1f}' for seconds in back)} s")

@@ -60,6 +60,7 @@ async def test_a_dead_workers_callers_hear_silence_and_get_nobody(livekit: LiveK
         died = time.monotonic()
         await until(lambda: all(caller.lost_agent for caller in line), within=45, what="LiveKit to notice")
         silence = [caller.agents[0].left_at - died for caller in line if caller.agents[0].left_at]
+        print(f"seconds until LiveKit noticed: {', '.join(f'{seconds:.1f}' for seconds in silence)}")
         assert all(10 < seconds < 40 for seconds in silence), silence
         await asyncio.sleep(3)
         assert [len(caller.agents) for caller in line] == [1, 1]
