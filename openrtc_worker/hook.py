@@ -23,6 +23,9 @@ OfferT = TypeVar("OfferT")
 
 logger = logging.getLogger(__name__)
 
+THREAD_NAME = "openrtc-request-hook"
+"""Name of the hook's thread, and with a number of the threads of its executor."""
+
 
 class OfferClosedError(RuntimeError):
     """The offer was answered already, or could not be kept open: the message says why."""
@@ -103,12 +106,15 @@ class HookThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._executor: concurrent.futures.ThreadPoolExecutor | None = None
 
     def submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
         """Run *coroutine* on the thread's loop; cancelling the future cancels it there."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name="openrtc-request-hook", daemon=True)
+            self._executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
+            self._loop.set_default_executor(self._executor)
+            self._thread = threading.Thread(target=self._loop.run_forever, name=THREAD_NAME, daemon=True)
             self._thread.start()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
@@ -118,6 +124,8 @@ class HookThread:
         self._loop = self._thread = None
         if loop is None or thread is None:
             return
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout)
         if not thread.is_alive():

@@ -17,6 +17,7 @@ from openrtc_worker import processes
 from openrtc_worker.call_file import StateDirError
 from openrtc_worker.control.settings import ControlError
 from openrtc_worker.control.target import Requester
+from openrtc_worker.hook import THREAD_NAME
 from openrtc_worker.lifecycle import ExitCode
 from openrtc_worker.probe import Answer, probe
 
@@ -264,7 +265,12 @@ async def _all_tasks_end() -> bool:
 def _leave_if_threads_remain(code: int, before: set[threading.Thread]) -> None:
     """Python waits for every thread at its exit; a user's thread that never ends must not keep a drained worker."""
     deadline = time.monotonic() + _THREAD_TIMEOUT
-    rest = [thread for thread in threading.enumerate() if not thread.daemon and thread not in before]
+    # Python waits for an executor's threads too, which are daemons where a daemon thread started them
+    rest = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and (not thread.daemon or thread.name.startswith(f"{THREAD_NAME}_"))
+    ]
     for thread in rest:
         thread.join(max(0.0, deadline - time.monotonic()))
     alive = [thread.name for thread in rest if thread.is_alive()]

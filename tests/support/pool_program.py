@@ -11,7 +11,8 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), ``cleanup`` seconds
 that its shutdown then takes, or ``do``: ``raise`` an error, ``block`` its thread for ever, ``swallow`` every
 cancellation, ``return`` at once, ``kill`` its own process; and of the hook: ``hook: {wait, block, answer}``: seconds
-before it answers ``accept``, ``reject``, ``terminate``, ``nothing`` or ``raise``.
+before it answers ``accept``, ``reject``, ``terminate``, ``nothing`` or ``raise``; ``flood`` fills its executor for
+so many seconds, and ``drain`` begins the pool's drain first.
 
 Commands on stdin, one a line: ``block SECONDS`` stalls the worker's loop, ``begin_drain`` calls the pool's own method
 in another thread.
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from livekit.agents import JobContext, JobRequest
 
     from openrtc_worker import AuditEvent
+
+
+TARGETS: list[AgentPool | DeployServer] = []
 
 
 def say(event: str, **facts: object) -> None:
@@ -80,6 +84,10 @@ async def call(ctx: JobContext) -> None:
 
 async def hook(request: JobRequest) -> None:
     wish = script(request.job.metadata).get("hook", {})
+    for _ in range(64 if "flood" in wish else 0):
+        asyncio.get_running_loop().run_in_executor(None, time.sleep, wish["flood"])
+    if "drain" in wish:
+        TARGETS[0].begin_drain()
     time.sleep(wish.get("block", 0))  # noqa: ASYNC251 - the point of it
     await asyncio.sleep(wish.get("wait", 0))
     answer = wish.get("answer", "accept")
@@ -143,6 +151,7 @@ def main() -> int:
     arguments = json.loads(sys.argv[1])
     under_livekit = arguments.get("cli", False)
     target = build(arguments)
+    TARGETS.append(target)
     server = target.server if isinstance(target, AgentPool) else target
     loops: list[asyncio.AbstractEventLoop] = []
     server.on("worker_started", lambda: loops.append(asyncio.get_running_loop()))

@@ -179,3 +179,23 @@ async def test_several_agents_are_routed_and_nobody_is_sent_to_a_default(switchb
     assert shown.rejected == {"unknown_agent": 1, "unrouted": 1}
     audited = await worker.audit("worker.rejected")
     assert [(event["reason"], event["count"]) for event in audited] == [("unknown_agent", 1), ("unrouted", 1)]
+
+
+async def test_a_hook_that_fills_its_executor_delays_no_answer(switchboard, isolation):
+    """livekit asks for the load in its loop's executor before every answer: user code has one of its own."""
+    worker = await switchboard.start(isolation=isolation, hook=True)
+    flooding = await switchboard.call("booking-flood", hook={"flood": 5}, length=0.1)
+    assert flooding.assigned
+    calls = [await switchboard.call(f"booking-{number}", length=0.1) for number in range(3)]
+    assert all(call.assigned for call in calls)
+    assert all(call.offers[-1].answered_at - call.offers[-1].made_at < 1.0 for call in calls)
+    assert (await worker.snapshot()).rejected == {}
+
+
+async def test_the_pool_s_own_drain_can_be_begun_in_the_request_hook(switchboard, isolation):
+    worker = await switchboard.start(isolation=isolation, hook=True, drain_linger=1)
+    call = await switchboard.call(hook={"drain": True})
+    assert call.loss == "exhausted"  # the yes came after the drain began, so it was passed on
+    shown = await worker.state("drained")
+    assert (shown.drain.source, shown.rejected) == ("api", {"draining": 1})
+    assert await worker.exits() == 0

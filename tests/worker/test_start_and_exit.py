@@ -234,3 +234,12 @@ async def test_agents_that_cannot_be_sent_to_job_processes_are_one_line_and_exit
     [line] = [line for line in program.err.read_text().splitlines() if " ERROR " in line]
     assert "module level" in line
     assert 'isolation="thread"' in line
+
+
+async def test_threads_of_user_code_that_never_end_keep_no_drained_worker(switchboard, isolation):
+    """Python waits for the threads of an executor at its exit; a supervisor would wait with it."""
+    worker = await switchboard.start(isolation=isolation, hook=True)
+    await switchboard.call(hook={"flood": 3600}, length=0.1)
+    worker.program.signal(signal.SIGTERM)
+    assert await worker.exits() == 0
+    assert "threads that do not end" in worker.log

@@ -1,0 +1,91 @@
+"""The calls of a boot: what LiveKit says and what jobs say meet in any order."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from openrtc_worker.calls import Calls
+from openrtc_worker.job import JobSide
+from openrtc_worker.ledger import Call, Ending
+from openrtc_worker.snapshots import Notes
+from openrtc_worker.trail import Trail
+from tests.support.processes import until
+
+CALL = Call(job_id="job-1", room="room-1", agent="booking")
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+@pytest.fixture
+async def calls(events):
+    def clock():
+        return 5.0
+
+    trail = Trail(events.append, version="v1", boot_id="b", worker_id=lambda: "w", clock=clock)
+    calls = Calls(
+        capacity=2, clock=clock, monotonic=clock, trail=trail, notes=Notes(started_at=0.0), lock=threading.RLock()
+    )
+    calls.open(None)
+    yield calls
+    calls.close()
+
+
+async def test_a_job_that_ended_before_its_launch_was_confirmed_is_counted_by_what_it_said(calls):
+    """Its process runs while livekit still waits for the word that it was sent the job."""
+    calls.answered(CALL)
+    job = JobSide(calls.reports_path, "job-1", lambda _: None)
+    job.ended(Ending.ERROR, "the agent's own code failed")
+    await job.close()
+    await until(lambda: len(calls._early["job-1"]) == 2, what="both reports")
+    calls.started(CALL)
+    assert calls.reap(active=())
+    counts = calls.ledger.counts()
+    assert (counts.failed, counts.crashed, counts.balanced) == (1, 0, True)
+
+
+async def test_what_a_job_sent_right_before_it_was_gone_is_read_before_its_end_is_decided(calls):
+    calls.answered(CALL)
+    calls.started(CALL)
+    job = JobSide(calls.reports_path, "job-1", lambda _: None)
+    job.ended(Ending.HANGUP)
+    assert calls.reap(active=())  # nothing has been read yet: the loop had no turn since
+    assert calls.ledger.counts().completed == 1
+    await job.close()
+
+
+async def test_a_call_that_starts_when_the_deadline_has_passed_is_cut_at_once(calls, events):
+    calls.answered(CALL)
+    calls.cut_all()
+    ended = []
+    calls.started(CALL)
+    job = JobSide(calls.reports_path, "job-1", ended.append)
+    await until(lambda: ended, what="the cut")
+    await job.close()
+    calls.reap(active=())
+    assert calls.ledger.counts().cut == 1
+    assert [(event.event_type, event.fields["room"]) for event in events] == [("call.cut", "room-1")]
+
+
+async def test_places_are_taken_from_the_answer_on(calls):
+    assert calls.refusal is None
+    calls.answered(CALL)
+    calls.answered(Call(job_id="job-2", room="room-2"))
+    assert (calls.taken, calls.refusal) == (2, "capacity")
+    calls.launch_failed(CALL, RuntimeError("no process"))
+    assert calls.refusal is None
+    calls.offer_lost(Call(job_id="job-2", room="room-2"))
+    counts = calls.ledger.counts()
+    assert (counts.started, counts.launch_failed, counts.offers_lost) == (0, 1, 1)
+
+
+async def test_an_assignment_ends_the_grace_of_an_offer(calls):
+    calls.answered(CALL)
+    calls.assigned(unassigned=("job-1",))
+    assert calls.gate.waiting == ("job-1",)
+    calls.assigned(unassigned=())
+    assert calls.gate.waiting == ()
