@@ -49,10 +49,11 @@ class Boot:
     def __init__(
         self, snapshot: RuntimeSnapshot, raw: bytes, now: float, *, bye: bool, owner: str, serial: int
     ) -> None:
-        self.boot_id = snapshot.boot_id
+        self.boot_id = snapshot.boot_id or None
         self.owner = owner
         """The key of the target whose boot it is."""
         self.serial = serial
+        """Which one it is of the boots first heard at a target, from 1."""
         self.version = snapshot.deployment_version
         self.first_at = now
         self.accounts = Accounts()
@@ -70,6 +71,7 @@ class Boot:
         self.ended_at = now
         self.verdict = NOTHING_SEEN
         self.settled = False
+        self._told: tuple[object, ...] = ()
         self.row: WorkerRow | None = None
         """Its row as a closed boot, once made."""
         self.open_calls = 0
@@ -88,7 +90,7 @@ class Boot:
 
     def is_same(self, snapshot: RuntimeSnapshot) -> bool:
         """Whether a report is of this boot. A plain worker without boot id is told by uptime, calls and version."""
-        if self.boot_id is not None or snapshot.boot_id is not None:
+        if self.boot_id or snapshot.boot_id:
             return self.boot_id == snapshot.boot_id
         last = self.snapshot
         if snapshot.deployment_version != self.version:
@@ -224,11 +226,6 @@ class Boot:
         return self.accounts.complete and not self.faults
 
     @property
-    def cause(self) -> tuple[object, ...]:
-        """What the verdict's reason says of it beside the verdict."""
-        return self.faults, self.live if self.settled else 0
-
-    @property
     def ran_out(self) -> bool:
         """Whether it was draining with nobody on the line: if it goes now, it has most likely just exited."""
         done = self.state is WorkerState.DRAINED or (self.is_plain and self.snapshot.draining)
@@ -265,6 +262,11 @@ class Boot:
         standing = self.standing(gone=gone)
         self.verdict, self.settled = judge(standing), standing.settled
         self.row = None
+
+    def says_otherwise(self) -> bool:
+        """Whether its verdict, or what the reason says of it, is not what it was when this was asked last."""
+        told, self._told = self._told, (self.verdict, self.settled, self.faults)
+        return told != self._told
 
     def end(self, how: Literal["replaced", "unwatched"], now: float) -> None:
         """No more is to be heard of it."""

@@ -8,13 +8,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.state import happenings
-from openrtc_tui.state.boot import Boot
+from openrtc_tui.state import happenings, hearing, roster
 from openrtc_tui.state.events import EventLog
-from openrtc_tui.state.happenings import Glimpse
 from openrtc_tui.state.observation import (
     AuditSeen,
     ContactFailed,
@@ -22,7 +19,6 @@ from openrtc_tui.state.observation import (
     NoticeSeen,
     Observation,
     SnapshotSeen,
-    Target,
     TargetsSeen,
 )
 from openrtc_tui.state.peers import Peers
@@ -30,22 +26,21 @@ from openrtc_tui.state.picture import take_picture
 from openrtc_tui.state.remains import Remains
 from openrtc_tui.state.versions import Versions, share_of
 from openrtc_tui.state.view import EventLine, FleetView, WorkerState
-from openrtc_tui.state.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from openrtc_tui.state.boot import Boot
     from openrtc_tui.state.judgement import Judgement
+    from openrtc_tui.state.observation import Target
     from openrtc_tui.state.rollout import Pair
-    from openrtc_tui.state.worker import Source
-    from openrtc_worker.contract.snapshot import PreviousBoot
+    from openrtc_tui.state.worker import Source, Worker
+
+CLOCK_SET_BACK: Final = 1.0
+"""Seconds back from which on the clock was set; less is an observation that waited behind another."""
 
 KEPT_DEPARTED: Final = 256
 """Boots remembered one by one of targets that the fleet file does not name any more."""
-
-
-_STEADY: Final = (WorkerState.STARTING, WorkerState.SERVING, WorkerState.DRAINING, WorkerState.DRAINED)
-"""States of which a heartbeat says nothing new; most heartbeats come from workers in one of them."""
 
 
 def local_time(at: float) -> str:
@@ -100,7 +95,6 @@ class Fleet:
         """The targets that the fleet file does not name any more."""
         self.judgement: Judgement | None = None
         """The verdict reckoned last; None when something that it rests on has changed."""
-        self._serial = 0
         self._last = float("-inf")
         self._shift = 0.0
 
@@ -110,117 +104,35 @@ class Fleet:
         self.beat = beat if beat is not None else self.beat
         self.named_rollout = rollout
         self.judgement = None
+        for worker in self.workers.values():
+            worker.due = float("-inf")
 
     def orphans(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """The targets that *targets* does not name any more and that must be watched on: they hold calls."""
-        named = {target.key for target in targets}
-        urls = {target.url for target in targets}
-        return tuple(
-            replace(worker.target, listed=False)
-            for key, worker in self.workers.items()
-            if key not in named and worker.target.url not in urls and worker.calls
-        )
+        return roster.orphans(self, targets)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
     def moment(self, now: float) -> float:
         """*now* as the fleet reckons it: it never goes back, and goes on when the clock was set back."""
-        if not math.isfinite(now):
+        at = now + self._shift
+        if not math.isfinite(at):
             return max(self._last, 0.0)
-        if now + self._shift < self._last:
+        if at < self._last - CLOCK_SET_BACK:
             self._shift = self._last - now
-        self._last = now + self._shift
+        self._last = max(self._last, now + self._shift)
         return self._last
-
-    # -- observations -------------------------------------------------------------------------------------------
-
-    def on_snapshot(self, seen: SnapshotSeen, now: float) -> None:
-        """A report: of the boot known at this address, of an earlier one, or of a new one."""
-        worker = self.workers.get(seen.key)
-        if worker is None:  # it left the fleet while its answer was under way
-            return
-        broke_off = worker.contact.failing or worker.state in (WorkerState.STALE, WorkerState.LOST)
-        given_up = worker.boot is None and worker.state is WorkerState.LOST
-        worker.contact.heard(now, seen.via)
-        snapshot, boot = seen.snapshot, worker.boot
-        if boot is not None and boot.is_same(snapshot):
-            if not boot.is_older(snapshot):
-                before = Glimpse.of(boot)
-                boot.take(snapshot, seen.raw, now, bye=seen.bye, broke_off=broke_off)
-                self._remember(boot)
-                if boot.last_started_at == now:
-                    self.versions.call_started(boot.version, now)
-                happenings.reported(self.log, worker, boot, before, now)
-            self.settle(worker, now)
-        else:
-            self._begin(worker, seen, now)
-            if given_up:
-                happenings.heard_at_last(self.log, worker.key, now)
-        if worker.boot is not None and snapshot.previous_boot is not None:
-            self._learn_of_previous(worker.boot, snapshot.previous_boot, now)
-
-    def on_heartbeat(self, seen: HeartbeatSeen, now: float) -> None:
-        """The stream of a worker is alive: what it said last still holds."""
-        worker = self.workers.get(seen.key)
-        if worker is None or worker.boot is None:
-            return
-        contact, boot = worker.contact, worker.boot
-        if contact.failing:
-            worker.row = None  # it shows the failure
-        contact.heard(now)
-        if not boot.final:
-            boot.confirm(now)
-        if worker.state not in _STEADY:
-            self.settle(worker, now)
-
-    def on_failure(self, seen: ContactFailed, now: float) -> None:
-        """A worker could not be reached."""
-        worker = self.workers.get(seen.key)
-        if worker is not None:
-            worker.contact.fail(seen.kind, seen.detail)
-            self.settle(worker, now)
-
-    def on_targets(self, seen: TargetsSeen, now: float) -> None:
-        """The fleet consists of these workers from now on."""
-        wanted = {target.key: target for target in seen.targets}
-        moved = {target.url: target for key, target in wanted.items() if key not in self.workers}
-        for key, worker in tuple(self.workers.items()):
-            renamed = moved.pop(worker.target.url, None) if key not in wanted else None
-            if renamed is not None:
-                self._rename(worker, renamed)
-            elif key not in wanted or not wanted[key].listed:
-                self._unlist(worker, now)
-            elif worker.target != wanted[key]:
-                worker.target = wanted[key]
-                self.publish(worker)
-                self._reorder(worker)
-        for key, target in wanted.items():
-            if key not in self.workers and target.listed:
-                self.workers[key] = Worker(target, now)
-                self.publish(self.workers[key])
-                self.order = self.judgement = None
-
-    def on_audit(self, seen: AuditSeen, now: float) -> None:
-        """A worker's audit event."""
-        if seen.key in self.workers:
-            happenings.audited(self.log, seen.key, seen.event, now)
-
-    def on_notice(self, seen: NoticeSeen, now: float) -> None:
-        """Something that the dashboard itself has to say."""
-        line = EventLine(at=now, text=seen.text, detail=seen.detail, severity=seen.severity, key=seen.key)
-        self.log.note(line)
 
     # -- consequences -------------------------------------------------------------------------------------------
 
     def settle(self, worker: Worker, now: float) -> None:
         """Reckon a worker anew and tell what changed."""
         boot = worker.boot
-        told = (boot.verdict, boot.settled, boot.cause) if boot is not None else None
         before, after = worker.settle(now, self.beat)
         if before is not after:
             happenings.changed(self.log, worker, before, now)
             self.judgement = None
-        elif boot is not None and (boot.verdict, boot.settled, boot.cause) != told:
+        if boot is not None and boot.says_otherwise():
             self.judgement = None
         self.publish(worker)
 
@@ -242,68 +154,8 @@ class Fleet:
             else:
                 index.discard(key)
 
-    def drop_empty_orphans(self, now: float) -> None:
-        """Workers that the fleet file does not name stay only while they hold calls."""
-        for key in tuple(self.orphaned):
-            if not self.workers[key].calls:
-                self._remove(self.workers[key], now)
-
-    def _begin(self, worker: Worker, seen: SnapshotSeen, now: float) -> None:
-        previous, snapshot = worker.boot, seen.snapshot
-        boot = self._known(worker, snapshot.boot_id)
-        returns = boot is not None and boot in worker.past
-        if boot is None:
-            self._serial += 1
-            boot = Boot(snapshot, seen.raw, now, bye=seen.bye, owner=worker.key, serial=self._serial)
-        else:
-            boot.resume(worker.key)
-            boot.take(snapshot, seen.raw, now, bye=seen.bye, broke_off=True)
-        for shed in worker.begin(boot, now):
-            self._forget(shed)
-        self._remember(boot)
-        worker.settle(now, self.beat)
-        self.publish(worker)
-        self.order = self.judgement = None
-        if returns:
-            happenings.swapped(self.log, worker.key, now)
-        elif previous is not None:
-            happenings.restarted(self.log, worker, previous, now)
-
-    def _known(self, worker: Worker, boot_id: str | None) -> Boot | None:
-        """The boot with this id, if it was here before or came here from a target that is not named any more."""
-        if boot_id is None:
-            return None
-        past = next((boot for boot in worker.past if boot.boot_id == boot_id), None)
-        if past is not None:
-            return past
-        boot = self.boots.get(boot_id)
-        if boot is None:
-            return None
-        if boot in self.departed:
-            self.departed.remove(boot)
-            return boot
-        owner = self.workers.get(boot.owner)
-        if owner is not None and not owner.is_listed and owner.boot is boot:
-            owner.boot = None  # the rest of that worker goes with the next picture
-            self.publish(owner)
-            return boot
-        return None
-
-    def _learn_of_previous(self, boot: Boot, told: PreviousBoot, now: float) -> None:
-        """A boot says what the one before it left open: that one's calls are known to be dropped."""
-        calls, known = len(told.open_calls), self.boots.get(told.boot_id)
-        boot.unseen_before = calls if known is None else 0
-        if known is None or known is boot or not known.left_open(calls):
-            return
-        happenings.left_open(self.log, known.owner, known.open_calls, now)
-        owner = self.workers.get(known.owner)
-        if owner is not None and owner.boot is known:
-            self.settle(owner, now)
-        else:
-            known.weigh(gone=True)
-            self.judgement = None
-
-    def _remember(self, boot: Boot) -> None:
+    def remember(self, boot: Boot) -> None:
+        """*boot* reported: of one process behind two addresses, it is the one that counts."""
         if boot.boot_id is None:
             return
         held = self.boots.get(boot.boot_id)
@@ -315,48 +167,26 @@ class Fleet:
         if other is not None and other.boot is held:
             self.publish(other)  # its calls are counted here now
 
-    def _forget(self, boot: Boot) -> None:
+    def forget(self, boot: Boot) -> None:
         """Keep of a boot that is over what it adds to the numbers."""
         if boot.boot_id is not None and self.boots.get(boot.boot_id) is boot:
             del self.boots[boot.boot_id]
         self.remains.add(boot, keep=self.named_rollout or self.inferred_rollout or ())
         self.judgement = None
 
-    def _reorder(self, worker: Worker) -> None:
-        """Its name or address changed, or whether it is named at all."""
-        worker.row = self.order = self.judgement = None
-        for boot in worker.past:
-            boot.row = None
-
-    def _rename(self, worker: Worker, target: Target) -> None:
-        self._withdraw(worker)
-        worker.target = target
-        self.workers[target.key] = worker
-        for boot in worker.boots():
-            boot.owner = target.key
-        self.publish(worker)
-        self._reorder(worker)
-
-    def _unlist(self, worker: Worker, now: float) -> None:
-        if not worker.calls:
-            self._remove(worker, now)
-        elif worker.is_listed:
-            worker.target = replace(worker.target, listed=False)
-            worker.row = None
-            self.publish(worker)
-            happenings.orphaned(self.log, worker.key, worker.calls, now)
-
-    def _remove(self, worker: Worker, now: float) -> None:
-        self._withdraw(worker)
+    def remove(self, worker: Worker, now: float) -> None:
+        """*worker* is not watched any more; its boots keep their part in the verdict."""
+        self.withdraw(worker)
         self.order = self.judgement = None
         for boot in worker.boots():
             if boot.ended is None:
                 boot.end("unwatched", now)
             self.departed.append(boot)
         while len(self.departed) > KEPT_DEPARTED:
-            self._forget(self.departed.popleft())
+            self.forget(self.departed.popleft())
 
-    def _withdraw(self, worker: Worker) -> None:
+    def withdraw(self, worker: Worker) -> None:
+        """Nothing goes by the key of *worker* any more."""
         key = worker.key
         del self.workers[key]
         self.peers.show(key, None)
@@ -376,17 +206,17 @@ def fold(fleet: Fleet, observation: Observation, now: float) -> None:
     at = fleet.moment(now)
     match observation:
         case SnapshotSeen():
-            fleet.on_snapshot(observation, at)
+            hearing.snapshot_seen(fleet, observation, at)
         case HeartbeatSeen():
-            fleet.on_heartbeat(observation, at)
+            hearing.heartbeat_seen(fleet, observation, at)
         case ContactFailed():
-            fleet.on_failure(observation, at)
-        case AuditSeen():
-            fleet.on_audit(observation, at)
+            hearing.contact_failed(fleet, observation, at)
+        case AuditSeen(key=key, event=event) if key in fleet.workers:
+            happenings.audited(fleet.log, key, event, at)
         case TargetsSeen():
-            fleet.on_targets(observation, at)
-        case NoticeSeen():
-            fleet.on_notice(observation, at)
+            roster.targets_seen(fleet, observation, at)
+        case NoticeSeen(text, detail, severity, key):
+            fleet.log.note(EventLine(at=at, text=text, detail=detail, severity=severity, key=key))
 
 
 def view(fleet: Fleet, now: float) -> FleetView:

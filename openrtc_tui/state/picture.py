@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from openrtc_tui.state.judgement import Judgement
 from openrtc_tui.state.rollout import Alive, Pair, infer
+from openrtc_tui.state.roster import drop_empty_orphans
 from openrtc_tui.state.shown import ordered, row_of
 from openrtc_tui.state.view import FleetView, Rollout
 
@@ -18,7 +19,7 @@ def take_picture(fleet: Fleet, now: float) -> FleetView:
     for worker in fleet.workers.values():
         if now >= worker.due and not worker.is_settled(now, fleet.beat):
             fleet.settle(worker, now)
-    fleet.drop_empty_orphans(now)
+    drop_empty_orphans(fleet, now)
     for key in fleet.peers.touched():
         if key in fleet.workers:
             fleet.workers[key].row = None

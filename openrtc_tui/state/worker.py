@@ -25,16 +25,14 @@ _UNHEARD: Final = (WorkerState.LOST, WorkerState.EXITED)
 class Worker:
     """A target and its boots. ``settle`` must be called after each change and whenever ``due`` has come."""
 
-    __slots__ = (
-        "boot", "contact", "due", "past", "row", "row_due", "state", "swaps", "target", "told",
-    )  # fmt: skip
-
     def __init__(self, target: Target, now: float) -> None:
         self.target = target
         self.contact = Contact(now)
         self.boot: Boot | None = None
         self.past: list[Boot] = []
         """Earlier boots, the oldest first."""
+        self.begun = 0
+        """Boots first heard here."""
         self.swaps = 0
         """How often an earlier boot answered again after a later one: two processes share the address."""
         self.state = WorkerState.STARTING

@@ -227,6 +227,15 @@ def test_a_plain_worker_that_goes_on_is_one_boot():
     assert [row.key for row in scene.view().rows] == ["a"]
 
 
+def test_an_empty_boot_id_is_none():
+    """Two workers that send one are not one process."""
+    scene = Scene("a", "b")
+    for key in "ab":
+        scene.hear(key, report("", live=2))
+    assert [row.boot_id for row in scene.view().rows] == [None, None]
+    assert [line.calls for line in scene.view().versions] == [4]
+
+
 # -- restarts ----------------------------------------------------------------------------------------------------
 
 

@@ -220,3 +220,23 @@ def test_a_clock_that_is_set_back_does_not_make_silence_younger(now):
     if now == START - 3600:
         scene.wait(6)
         assert scene.row("a").state is WorkerState.LOST
+
+
+def test_an_observation_that_waited_behind_another_moves_no_clock():
+    scene = Scene("a")
+    for _ in range(100):
+        scene.now += 1.0
+        scene.hear("a", report())
+        scene.now -= 0.5
+        scene.beat("a")
+        scene.now += 0.5
+    assert scene.view().at == scene.now
+
+
+def test_an_edited_beat_counts_at_once():
+    scene = Scene("a", beat=30.0)
+    scene.hear("a", report(), via="poll")
+    scene.now += 20
+    assert scene.row("a").state is WorkerState.SERVING
+    scene.fleet.configure(beat=1.0)
+    assert scene.row("a").state is WorkerState.LOST
