@@ -189,6 +189,8 @@ class DeployApp(App[int]):
         self._show()
 
     def _show(self) -> None:
+        if not self.is_running:  # a beat, or an answer, between the decision to leave and the end
+            return
         watching = self._watching()
         results = self._log_of_results.results
         for screen in self.screen_stack:

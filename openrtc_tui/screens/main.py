@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+TALL: Final = 30
+"""Lines from which on a screen has room to spare."""
+
 _ACTING: Final = frozenset({"drain", "drain_version", "cordon", "mark", "mark_all"})
 _NEEDS_ROW: Final = frozenset({"drain", "drain_version", "cordon", "details", "mark", "mark_all"})
 
@@ -38,7 +41,6 @@ class HeaderLine(Lines):
 class MainScreen(Screen[None]):
     """Knows the latest view and how it is to be shown; asks for everything else by message."""
 
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - Textual's own declaration is mutable
     AUTO_FOCUS = "FleetTable"
     ALLOW_SELECT = False
 
@@ -105,6 +107,7 @@ class MainScreen(Screen[None]):
         self.keys = KeyLine(look)
 
     def compose(self) -> ComposeResult:
+        self._fit(self.app.size.height)  # before the first frame, or it would jump
         yield self.header
         yield self.split
         yield self.versions
@@ -142,8 +145,13 @@ class MainScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self.keys.rest(resting=False)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit(event.size.height)
         self.call_after_refresh(self._repaint)
+
+    def _fit(self, height: int) -> None:
+        """Leave more room between the parts of a tall screen."""
+        self.set_class(height >= TALL, "-tall")
 
     def on_mount(self) -> None:
         self._repaint()
@@ -156,8 +164,8 @@ class MainScreen(Screen[None]):
         self.split.show([split_line(view, look, width)])
         self.versions.show(version_lines(view, look, width))
         self.verdict.show([verdict_line(view, width)])
-        self.events.show(event_lines(view, look, 4 if self.size.height >= 30 else 2))
-        self.results.show_results(self._results, view)
+        self.events.show(event_lines(view, look, 4 if self.size.height >= TALL else 2))
+        self.results.show_results(self._results, view, width)
         self._show_rows()
 
     def _show_rows(self) -> None:

@@ -126,7 +126,7 @@ DARK: Final = Palette(
         "bad": "#ff7b78",
         "key": "#3fc6a8",
     },
-    grounds={"background": "#10151c", "bar": "#171d26", "cursor": "#232d39", "panel": "#1b222c"},
+    grounds={"background": "#10151c", "bar": "#1a1e23", "cursor": "#2a3038", "panel": "#20252a"},
 )
 
 LIGHT: Final = Palette(
@@ -134,7 +134,7 @@ LIGHT: Final = Palette(
     dark=False,
     inks={
         "strong": "#0b1015",
-        "text": "#29313a",
+        "text": "#2b3036",
         "muted": "#57626e",
         "leaving": "#0a56b0",
         "taking": "#07624f",
@@ -143,7 +143,7 @@ LIGHT: Final = Palette(
         "bad": "#b01c1c",
         "key": "#07624f",
     },
-    grounds={"background": "#fbfcfd", "bar": "#eef1f4", "cursor": "#dce6ef", "panel": "#eff3f7"},
+    grounds={"background": "#fbfcfd", "bar": "#eceef0", "cursor": "#dde1e5", "panel": "#eef0f2"},
 )
 
 CONTRAST: Final = Palette(
@@ -160,7 +160,7 @@ CONTRAST: Final = Palette(
         "bad": "#ffa8a3",
         "key": "#57e6c5",
     },
-    grounds={"background": "#000000", "bar": "#10141a", "cursor": "#26323f", "panel": "#141a21"},
+    grounds={"background": "#000000", "bar": "#16191d", "cursor": "#2b313a", "panel": "#1b1f24"},
 )
 
 PLAIN: Final = Palette(name="plain", dark=True, inks={}, grounds={})

@@ -164,7 +164,7 @@ class ResultsPanel(Lines):
         "ResultsPanel { height: auto; display: none; margin-top: 1; } ResultsPanel.-shown { display: block; }"
     )
 
-    def show_results(self, results: Sequence[Result], view: FleetView) -> None:
-        """Show these results against what is seen now."""
+    def show_results(self, results: Sequence[Result], view: FleetView, width: int) -> None:
+        """Show these results against what is seen now, on a screen of *width* cells."""
         self.set_class(bool(results), "-shown")
-        self.show(result_lines(results, view, self.look, self.screen.size.width))
+        self.show(result_lines(results, view, self.look, width))

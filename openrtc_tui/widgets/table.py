@@ -36,8 +36,8 @@ def head_line(width: int, look: Look, sorted_by: str | None = None) -> list[Span
         heading = (
             column.heading + look.glyphs.sorted if chosen and len(column.heading) < column.width else column.heading
         )
-        cell = fit(heading, column.width, look.glyphs.ellipsis, right=column.right) + " " * GAP
-        spans.append(Span(cell, "text" if chosen else "muted", chosen))
+        cell = fit(heading, column.width, look.glyphs.ellipsis, right=column.right)
+        spans.append(Span(cell if column.name == "note" else cell + " " * GAP, "text" if chosen else "muted", chosen))
     return spans
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.color import Color, ColorSystem
 
 from openrtc_tui.state.view import Finding, FleetView, Verdict, VerdictWord, VersionLine, WorkerState
 from openrtc_tui.terminal import look_of_terminal
@@ -264,3 +265,14 @@ def test_poor_terminals_get_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     assert glyphs_for_terminal(ascii_only=True) is ASCII
     monkeypatch.setenv("TERM", "vt100")
     assert glyphs_for_terminal() is ASCII
+
+
+@pytest.mark.parametrize("palette", PALETTES.values(), ids=PALETTES)
+def test_in_256_colours_the_cursor_and_dialogs_still_stand_out(palette) -> None:
+    """Terminals without true colour get the nearest of 256; grounds must not fall together there."""
+    nearest = {
+        ground: Color.parse(paper).downgrade(ColorSystem.EIGHT_BIT).number
+        for ground, paper in palette.grounds.items()
+    }
+    assert len({nearest["background"], nearest["cursor"], nearest["panel"]}) == 3
+    assert nearest["bar"] != nearest["background"]

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -83,11 +84,12 @@ class PtyProgram:
             time.sleep(within)
         return self.output
 
-    def wait_for(self, sought: bytes, within: float = 30.0, *, after: int = 0) -> float:
-        """Read until *sought* was written behind byte *after*; the seconds since the start."""
+    def wait_for(self, sought: bytes | re.Pattern[bytes], within: float = 30.0) -> float:
+        """Read until *sought* was written; the seconds since the start."""
+        pattern = re.compile(re.escape(sought)) if isinstance(sought, bytes) else sought
         deadline = time.monotonic() + within
-        while sought not in self.output[after:]:
-            if time.monotonic() > deadline or (self.poll() is not None and sought not in self.read()[after:]):
+        while not pattern.search(self.output):
+            if time.monotonic() > deadline or (self.poll() is not None and not pattern.search(self.read())):
                 raise AssertionError(f"{sought!r} was not written; the end of what was: {self.output[-2000:]!r}")
             self.read()
         return time.monotonic() - self.began
