@@ -223,11 +223,6 @@ class Boot:
         return self._trail.log
 
     @property
-    def control_url(self) -> str | None:
-        """Where the endpoint listens, once it does."""
-        return None if self._control is None else self._control.url
-
-    @property
     def attributes(self) -> dict[str, str]:
         """What our agents carry in their rooms: LiveKit shows it, so a room tells which version answers it."""
         mine = {

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
     from openrtc_worker.contract.audit import AuditLog, Sink
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
-    from openrtc_worker.lifecycle import ExitCode
     from openrtc_worker.offers import Router
     from openrtc_worker.registry import AgentConfig, Provider
     from openrtc_worker.settings import ServerArguments
@@ -115,6 +114,7 @@ class DeployServer(AgentServer):
         self._is_full = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._livekit_drain: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self.boot = Boot(settings, self, audit_sink=audit_sink)
         self._offers = Offers(self.boot, router=router or (lambda _: Route()), lost=AssignmentTimeoutError)
         self.on("worker_started", self._on_started)
@@ -186,6 +186,11 @@ class DeployServer(AgentServer):
         return self._job_executor_type is JobExecutorType.PROCESS
 
     @property
+    def gave_up(self) -> bool:
+        """Whether livekit has tried to connect as often as ``max_retry`` allows (*private*)."""
+        return self._connection_failed
+
+    @property
     def is_warming_up(self) -> bool:
         """Whether ``run`` is at its first job processes still."""
         return self._is_running and not self.started.is_set()
@@ -239,7 +244,8 @@ class DeployServer(AgentServer):
             self._livekit_drain.cancel()
             await asyncio.gather(self._livekit_drain, return_exceptions=True)
         if self._runner == "livekit":
-            self.boot.calls.cut_all()  # its ``dev`` command does not drain: whatever is live is being cut
+            self._ending = self._ending or asyncio.create_task(self._end_boot())
+            await asyncio.shield(self._ending)
         if self._is_running:
             await super().aclose()
         self._offers.stop()
@@ -254,9 +260,14 @@ class DeployServer(AgentServer):
         self._spawn(self._close_after_drain())
 
     async def _close_after_drain(self) -> None:
-        code: ExitCode = await self.boot.until_exit()
-        await self.boot.say_bye(code)
-        self._spawn(self.aclose())
+        await self.boot.until_exit()
+        await self.aclose()
+
+    async def _end_boot(self) -> None:
+        """What our runner does at the end; livekit's cancels every task as soon as it is closed."""
+        self.boot.calls.cut_all()  # its ``dev`` command does not drain: whatever is live is being cut
+        await self.boot.say_bye(self.boot.exit_code or 0)
+        await self.boot.close()
 
     # -- what the boot asks (LiveKitSide) -----------------------------------------------------------------------
 

@@ -201,12 +201,9 @@ class _Life:
                 ' if __name__ == "__main__": in the program\'s module, which job processes import again'
             )
             return ExitCode.CRASHED
-        if not running.done():
-            logger.error(
-                "LiveKit at %s answers but registered no worker in %g s: check LIVEKIT_URL",
-                self._server.credentials().url,
-                patience,
-            )
+        if not running.done() or self._server.gave_up:
+            url = self._server.credentials().url
+            logger.error("somebody answers at %s but registers no worker: check LIVEKIT_URL", url)
             return ExitCode.NEVER_CONNECTED
         logger.error("the worker could not start", exc_info=running.exception())
         return ExitCode.CRASHED

@@ -64,6 +64,11 @@ def test_before_it_runs_it_is_not_connected_and_has_no_jobs():
     assert not server.link().connected
 
 
+async def test_connection_failed_says_that_livekit_gave_up(server):
+    assert server._connection_failed is server.gave_up is False
+    assert server._max_retry > 1_000_000  # after the first registration it never does
+
+
 async def test_pending_assignments_holds_an_accepted_offer_until_it_is_assigned(server):
     assert server._pending_assignments == {}
     assert server.unassigned_job_ids() is server._pending_assignments

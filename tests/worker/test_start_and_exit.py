@@ -62,9 +62,12 @@ async def test_a_server_that_comes_late_is_waited_for(switchboard):
 
 async def test_a_worker_that_never_registers_exits_4_though_somebody_answers(switchboard):
     """Something that is no LiveKit answers at the address."""
-    worker = switchboard.launch(url=f"{switchboard.dispatcher.url}/elsewhere", connect_timeout=2, isolation="thread")
-    assert await worker.exits() == 4
-    assert "check LIVEKIT_URL" in error_lines(worker)[-1]
+    elsewhere = f"{switchboard.dispatcher.url}/elsewhere"
+    patient = switchboard.launch("patient", url=elsewhere, connect_timeout=2, isolation="thread")
+    hasty = switchboard.launch("hasty", url=elsewhere, server={"max_retry": 0, "isolation": "thread"})
+    for worker in (patient, hasty):
+        assert await worker.exits() == 4
+        assert any("check LIVEKIT_URL" in line for line in error_lines(worker))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -195,14 +198,19 @@ class TestUnderLivekitsOwnCommandLine:
         assert await worker.exits() == 0
         assert switchboard.dispatcher.log.call(call.job_id).ended_at - call.placed_at >= 3
 
-    async def test_the_first_signal_drains(self, switchboard, isolation):
+    async def test_the_first_signal_drains_and_the_streams_get_their_bye(self, switchboard, isolation, monkeypatch):
+        monkeypatch.setenv("TMPDIR", str(switchboard.directory))
         worker = await switchboard.start(server={"isolation": isolation}, cli=True)
         call = await switchboard.call(length=3)
         worker.program.signal(signal.SIGTERM)
         shown = await worker.shows(lambda s: s.draining, what="a drain")
         assert shown.drain.source == "signal"
+        async with worker._http.get(f"{worker.url}/v1/events") as stream:
+            said = (await stream.read()).decode()
+        assert '"exit_code":0' in said.rpartition("event: bye")[2]
         assert await worker.exits() == 0
         assert switchboard.dispatcher.log.call(call.job_id).ended_at - call.placed_at >= 3
+        assert list(switchboard.directory.glob("openrtc-*")) == []  # the sockets of its jobs are gone with it
 
 
 async def test_without_the_main_guard_it_says_what_to_write_and_exits_1(switchboard, tmp_path):
