@@ -21,12 +21,15 @@ from tests.support.processes import REPOSITORY, clean_env, until
 if TYPE_CHECKING:
     from tests.livekit.server import LiveKitServer
 
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; the leash is Linux's too")
+
 
 def test_a_real_livekit_server_is_at_hand(livekit: LiveKitServer) -> None:
     """The one test that stays when there is none: its skip names the command."""
     assert livekit.running
 
 
+@reads_proc
 def test_it_listens_on_loopback_only(livekit: LiveKitServer) -> None:
     assert livekit._program is not None
     listening = _addresses_of(livekit._program.process.pid)
@@ -57,6 +60,7 @@ def test_it_comes_back_at_the_same_address(own_livekit: LiveKitServer) -> None:
     assert own_livekit.url == before
 
 
+@reads_proc
 async def test_it_dies_with_the_tests_even_when_they_are_killed(server_binary: Path, tmp_path: Path) -> None:
     program = textwrap.dedent(
         """
