@@ -127,4 +127,4 @@ def _learn_of_previous(fleet: Fleet, boot: Boot, told: PreviousBoot, now: float)
         fleet.settle(owner, now)
     else:
         known.weigh(gone=True)
-        fleet.judgement = None
+        fleet.order = fleet.judgement = None  # it may have to be shown now

@@ -271,6 +271,15 @@ def test_a_crash_loop_without_calls_shows_one_closed_row_not_many():
     assert [row.key for row in scene.view().rows] == ["a", "a#boot-28"]
 
 
+def test_a_closed_boot_comes_into_sight_when_its_calls_are_found_to_have_been_dropped():
+    scene = Scene("a", "b")
+    for boot in ("one", "two", "three"):
+        scene.hear("a", report(boot))
+    assert [row.key for row in scene.view().rows] == ["a", "a#two", "b"]
+    scene.hear("b", report("other", died=("one", 2)))
+    assert [row.key for row in scene.view().rows] == ["a", "a#one", "a#two", "b"]
+
+
 def test_closed_rows_that_may_have_dropped_calls_all_stay_in_sight():
     scene = Scene("a")
     for number in range(4):
