@@ -76,7 +76,11 @@ class Bench:
         for step in self._tap.steps[begin:]:
             jobs.setdefault(step.job_id, []).append(step)
         times = [seconds_to_assignment(steps, first) for steps in jobs.values()]
-        return [seconds for seconds in times if seconds is not None]
+        measured = [seconds for seconds in times if seconds is not None]
+        assert len(measured) >= self._calls / 5, (
+            f"{name}: only {len(measured)} of {self._calls} calls were offered so"
+        )
+        return measured
 
     def _assigned(self, begin: int) -> int:
         return sum(step.kind == "assigned" for step in self._tap.steps[begin:])
@@ -119,12 +123,12 @@ async def measure(server: LiveKitServer, directory: Path, calls: int) -> dict[st
 
 async def _keeps_a_call(server: LiveKitServer, worker: PoolWorker) -> None:
     """Give the worker one long call: without any it would be drained at once, and gone."""
+    await worker.active(0)
     async with server.api() as client:
         for number in range(20):
-            before = worker.ledger.started
             await place(client, f"long-{number}", agent_name=AGENT, metadata=json.dumps({"hold": 600}))
-            await asyncio.sleep(0.5)
-            if worker.ledger.started != before:
+            await asyncio.sleep(0.7)
+            if worker.ledger.active == 1:
                 return
     raise AssertionError("20 calls, and the leaving worker was never chosen")
 
