@@ -13,7 +13,7 @@ import httpx
 from openrtc_tui.http.access import OPEN, Access
 from openrtc_tui.http.body import decoder_for
 from openrtc_tui.http.failure import HttpFailure
-from openrtc_tui.http.transport import ACCESS, ALONE, LINE, TROUBLE, Line, OneConnectionTransport
+from openrtc_tui.http.transport import ACCESS, ALONE, LINE, TROUBLE, UNHURRIED, Line, OneConnectionTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -86,7 +86,7 @@ class Http:
         Raises:
             HttpFailure: no whole answer came; ``sent`` tells whether the request may have arrived.
         """
-        request = self._build(method, url, body, headers, access, alone=method not in _SAFE, read_timeout=None)
+        request = self._build(method, url, body, headers, access, alone=method not in _SAFE)
         try:
             async with asyncio.timeout(deadline):
                 response = await self._client.send(request, stream=True)
@@ -106,16 +106,18 @@ class Http:
         headers: Mapping[str, str] | None = None,
         deadline: float = 5.0,
         idle: float = 30.0,
+        unhurried: bool = False,
         access: Access | None = None,
     ) -> AsyncIterator[HttpStream]:
         """Open a GET whose body has no end, on a connection of its own.
 
         *deadline* is in seconds until the answer's head is there; *idle* in seconds that the body may stay silent.
+        What an *unhurried* stream receives may wait for 50 ms, to be read in one go with that of others.
 
         Raises:
             HttpFailure: no answer came.
         """
-        request = self._build("GET", url, None, headers, access, alone=True, read_timeout=idle)
+        request = self._build("GET", url, None, headers, access, alone=True, unhurried=unhurried, read_timeout=idle)
         try:
             async with asyncio.timeout(deadline):
                 response = await self._client.send(request, stream=True)
@@ -139,12 +141,18 @@ class Http:
         access: Access | None,
         *,
         alone: bool,
-        read_timeout: float | None,
+        unhurried: bool = False,
+        read_timeout: float | None = None,
     ) -> httpx.Request:
         if self._client.is_closed:
             raise HttpFailure("broken", "the dashboard is closing")
         access = access or self._default
-        extensions: dict[str, Any] = {ACCESS: access, ALONE: alone, "timeout": {"read": read_timeout}}
+        extensions: dict[str, Any] = {
+            ACCESS: access,
+            ALONE: alone,
+            UNHURRIED: unhurried,
+            "timeout": {"read": read_timeout},
+        }
         sent_headers = dict(headers or {})
         if access.read_token is not None and method in _SAFE:
             sent_headers.setdefault("Authorization", f"Bearer {access.read_token}")

@@ -14,6 +14,7 @@ import httpx
 
 from openrtc_tui.http.access import OPEN, Access, TlsContexts
 from openrtc_tui.http.failure import HttpFailure, classify
+from openrtc_tui.http.gather import Gather
 from openrtc_tui.http.network import TcpBackend
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ ACCESS: Final = "openrtc.access"
 
 ALONE: Final = "openrtc.alone"
 """Extension of a request: true when it wants a connection of its own, never used before or after."""
+
+UNHURRIED: Final = "openrtc.unhurried"
+"""Extension of a request with a connection of its own: true when its answer may be read together with others."""
+
+GATHER_PAUSE: Final = 0.05
+"""Seconds that what such requests receive waits at most."""
 
 LINE: Final = "openrtc.line"
 """Extension that the transport sets: the :class:`Line` that carries, or carried, the request."""
@@ -38,11 +45,11 @@ _Place = tuple[str, bytes, int, Access]
 class Line:
     """One connection to a worker."""
 
-    def __init__(self, place: _Place, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, place: _Place, ssl_context: ssl.SSLContext | None, gather: Gather | None) -> None:
         scheme, host, port, _ = place
         self.place = place
         self.origin = httpcore.Origin(scheme.encode(), host, port)
-        self.backend = TcpBackend()
+        self.backend = TcpBackend(gather)
         self.connection = httpcore.AsyncHTTPConnection(
             origin=self.origin, ssl_context=ssl_context, network_backend=self.backend
         )
@@ -98,6 +105,7 @@ class OneConnectionTransport(httpx.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._tls = TlsContexts()
+        self._gather = Gather(GATHER_PAUSE)
         self._kept: dict[_Place, Line] = {}
         self._open: set[Line] = set()
         self._closed = False
@@ -127,7 +135,8 @@ class OneConnectionTransport(httpx.AsyncBaseTransport):
                 # kept connections only reads, so asking again on a new one is safe.
                 if failure.kind != "broken" or self._closed:
                     raise
-        return await self._send(self._new(place), message, keep=not alone)
+        gather = self._gather if request.extensions.get(UNHURRIED, False) else None
+        return await self._send(self._new(place, gather), message, keep=not alone)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -154,8 +163,8 @@ class OneConnectionTransport(httpx.AsyncBaseTransport):
             extensions=answer.extensions,
         )
 
-    def _new(self, place: _Place) -> Line:
-        line = Line(place, self._tls.get(place[3]) if place[0] == "https" else None)
+    def _new(self, place: _Place, gather: Gather | None) -> Line:
+        line = Line(place, self._tls.get(place[3]) if place[0] == "https" else None, gather)
         self._open.add(line)
         return line
 

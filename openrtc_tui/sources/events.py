@@ -55,7 +55,9 @@ async def follow_events(
     """
     url = f"{target.url.rstrip('/')}/v1/events"
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
-    async with http.stream(url, headers=headers, deadline=HEAD_DEADLINE, idle=IDLE_LIMIT, access=access) as stream:
+    async with http.stream(
+        url, headers=headers, deadline=HEAD_DEADLINE, idle=IDLE_LIMIT, unhurried=True, access=access
+    ) as stream:
         end = _judge(stream)
         if end is not None:
             return end

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CONNECT_LIMIT = 40.0
+CONNECT_LIMIT = 60.0
 SETTLE = 3.0
 """Seconds from the last connection to the measurement: every program is past its start then."""
 
@@ -156,6 +156,8 @@ def pause(clients: list[Client], seconds: float) -> None:
     while (left := until - time.monotonic()) > 0:
         for client in clients:
             client.read()
+            if client.process.poll() is not None:
+                raise SystemExit(f"{client.name} ended with exit code {client.process.returncode}")
         time.sleep(min(0.05, left))
 
 

@@ -3,6 +3,7 @@
 ``raw``    asyncio protocols on sockets, chunks cut by hand
 ``stock``  httpx and httpcore as they come, one client per worker
 ``bare``   :class:`openrtc_tui.http.Http`
+``gathered`` the same, reading many streams in one go as the dashboard does
 ``watch``  the dashboard's sources, fold, and a view four times a second; no screen
 
 All of them decode events and snapshots by the same functions. On SIGUSR1 a program writes a line of JSON to FD: the
@@ -87,18 +88,24 @@ async def raw(ports: list[int]) -> None:
         await loop.create_connection(lambda port=port: RawReader(port), "127.0.0.1", port)
 
 
-async def bare(ports: list[int]) -> None:
+async def bare(ports: list[int], *, unhurried: bool = False) -> None:
     from openrtc_tui.http import Http
 
     http = Http()
 
     async def follow(port: int) -> None:
         parser = SseParser()
-        async with http.stream(f"http://127.0.0.1:{port}/v1/events", deadline=30.0, idle=7.0) as stream:
+        async with http.stream(
+            f"http://127.0.0.1:{port}/v1/events", deadline=30.0, idle=7.0, unhurried=unhurried
+        ) as stream:
             async for chunk in stream.chunks():
                 decode(parser, chunk)
 
     await run_all(follow, ports)
+
+
+async def gathered(ports: list[int]) -> None:
+    await bare(ports, unhurried=True)
 
 
 async def stock(ports: list[int]) -> None:
@@ -163,7 +170,7 @@ async def main(name: str) -> None:
     await asyncio.Event().wait()
 
 
-CLIENTS = {"raw": raw, "stock": stock, "bare": bare, "watch": watch}
+CLIENTS = {"raw": raw, "stock": stock, "bare": bare, "gathered": gathered, "watch": watch}
 
 if __name__ == "__main__":
     answer_marks(int(sys.argv[2]))
