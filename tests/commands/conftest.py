@@ -63,8 +63,6 @@ class Worker:
         """End as with ``kill -9``: nobody listens any more, and every connection is reset."""
         listener = self.server._listener
         assert listener
-        for task in listener._accepting:
-            task.cancel()
         listener._close_sockets()
         for connection in tuple(listener._open):
             drop(connection.transport)
