@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter
 
 from openrtc_tui.operations.intent import confirm, intend
 from openrtc_tui.screens.details import DetailsScreen
 from openrtc_tui.screens.main import MainScreen
 from openrtc_tui.screens.wanted import ActionWanted, DetailsWanted, HelpWanted, ResultsDismissed
+from openrtc_tui.watched import CannotWatch, ReadFailed
 from openrtc_tui.widgets.facts import Read
 from openrtc_tui.widgets.glyphs import UNICODE
 from openrtc_tui.widgets.lines import Watching
+from openrtc_tui.widgets.no_colour import NoColourCodes
 from openrtc_tui.widgets.palette import PALETTES
 from openrtc_tui.widgets.results import Outcome, ResultLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from textual.color import Color
     from textual.driver import Driver
+    from textual.filter import LineFilter
     from textual.screen import Screen
 
-    from openrtc_tui.operations.batch import BatchResult
     from openrtc_tui.operations.intent import Intent, Refusal
-    from openrtc_tui.operations.request import Answer, Ask
+    from openrtc_tui.operations.request import Ask
     from openrtc_tui.screens.confirm import Approval
-    from openrtc_tui.state.view import FleetView, Severity
+    from openrtc_tui.watched import Session
     from openrtc_tui.widgets.paint import Look
-    from openrtc_worker.contract.snapshot import SessionList
 
 SLOWEST_BEAT: Final = 0.25
 """Seconds between two looks at the fleet, at most; a fleet file with a shorter ``refresh`` makes it shorter."""
@@ -51,58 +48,6 @@ SETTLED_AFTER: Final = 2.0
 
 INTERRUPTED: Final = 130
 HUNG_UP: Final = 129
-
-
-class ReadFailed(Exception):  # noqa: N818 - an outcome here, shown and not raised further
-    """A worker's details could not be read; the text says why in one line."""
-
-
-class CannotWatch(Exception):  # noqa: N818 - the end of the program, in words for people
-    """The fleet cannot be watched at all; the text says why."""
-
-
-class Session(Protocol):
-    """What the dashboard needs of a watched fleet (:class:`openrtc_tui.session.FleetSession` is the real one)."""
-
-    @property
-    def beat(self) -> float: ...
-    @property
-    def operator(self) -> str | None: ...
-    @property
-    def read_only(self) -> bool: ...
-    @property
-    def trouble(self) -> str: ...
-    @property
-    def drain_timeout(self) -> float | None: ...
-
-    def view(self) -> FleetView: ...
-    def say(self, text: str, detail: str = "", severity: Severity = "info") -> None: ...
-    async def run(self) -> None: ...
-    async def send(
-        self,
-        asks: Sequence[Ask],
-        on_answer: Callable[[Answer], None],
-        on_progress: Callable[[Ask, str], None],
-    ) -> BatchResult: ...
-    async def sleep(self, seconds: float) -> None: ...
-    async def sessions(self, key: str) -> SessionList: ...
-    async def audit(self, key: str) -> Sequence[dict[str, object]]: ...
-
-
-@lru_cache(1024)
-def _without_colour(style: Style) -> Style:
-    # dim is a grey by another name
-    return style.without_color + Style(dim=False)
-
-
-class NoColourCodes(LineFilter):
-    """Takes every colour out of what is painted, greys and "the default colour" included; weight stays."""
-
-    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - Textual's
-        return [
-            Segment(text, _without_colour(style) if style is not None else None, control)
-            for text, style, control in segments
-        ]
 
 
 def _freeze() -> None:
@@ -186,6 +131,7 @@ class DeployApp(App[int]):
             self.stop(HUNG_UP)
             return
         self._view = self._session.view()
+        self._log_of_results.resolve(self._view)
         self._show()
 
     def _show(self) -> None:
@@ -242,7 +188,10 @@ class DeployApp(App[int]):
     async def _carry_out(self, asks: Sequence[Ask]) -> None:
         """Send the requests; every step is seen at once, whatever screen is open."""
         log, view = self._log_of_results, self._view
-        numbers = {ask.op_id: log.add(view.row(ask.key), ask.key, ask.action, boot_id=ask.boot_id) for ask in asks}
+        numbers = {
+            ask.op_id: log.add(view.row(ask.key), ask.key, ask.action, boot_id=ask.boot_id, op_id=ask.op_id)
+            for ask in asks
+        }
 
         def change(ask: Ask, outcome: Outcome, detail: str) -> None:
             log.change(numbers[ask.op_id], outcome, detail)

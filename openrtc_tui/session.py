@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from openrtc_tui.app import CannotWatch, ReadFailed
 from openrtc_tui.state.fleet import Fleet, fold, view
 from openrtc_tui.state.observation import Target, TargetsSeen
+from openrtc_tui.watched import CannotWatch, ReadFailed
 from openrtc_worker.contract.snapshot import SnapshotError, decode_sessions
 from openrtc_worker.contract.text import printable_tree
 
@@ -35,7 +35,7 @@ class _AuditPage(msgspec.Struct):
 
 
 class FleetSession:
-    """The dashboard's :class:`~openrtc_tui.app.Session` over the fleet of one file.
+    """The dashboard's :class:`~openrtc_tui.watched.Session` over the fleet of one file.
 
     The screen comes first: what talks to workers takes a third of the time of a start to load, so it is loaded in
     :meth:`run`. Until then the view shows the workers that the file names.
@@ -105,7 +105,7 @@ class FleetSession:
             self._unsaid.append((text, detail, severity))
 
     async def run(self) -> None:
-        """Watch the fleet until cancelled; raises :class:`~openrtc_tui.app.CannotWatch`."""
+        """Watch the fleet until cancelled; raises :class:`~openrtc_tui.watched.CannotWatch`."""
         from openrtc_tui.fleet_file import FleetFileError
         from openrtc_tui.live import KeyFileError, LiveFleet
 
@@ -135,14 +135,22 @@ class FleetSession:
         return self._live
 
     async def sessions(self, key: str) -> SessionList:
-        """The live calls of one worker; raises :class:`~openrtc_tui.app.ReadFailed`."""
+        """The live calls of one worker.
+
+        Raises:
+            ReadFailed: it did not tell.
+        """
         try:
             return decode_sessions(await self._get(key, "/v1/sessions"))
         except SnapshotError as error:
             raise ReadFailed(f"the list of calls makes no sense: {error}") from None
 
     async def audit(self, key: str) -> Sequence[dict[str, Any]]:
-        """The audit events that one worker still has, oldest first; raises :class:`~openrtc_tui.app.ReadFailed`."""
+        """The audit events that one worker still has, oldest first.
+
+        Raises:
+            ReadFailed: it did not tell.
+        """
         try:
             page = msgspec.json.decode(await self._get(key, "/v1/audit"), type=_AuditPage)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from textual.drivers.linux_driver import LinuxDriver
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 THEME_VARIABLE: Final = "OPENRTC_TUI_THEME"
 SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _GONE: Final = select.POLLHUP | select.POLLERR
-
-
-def is_interactive() -> bool:
-    """Whether there is a terminal to read keys from and to draw on (Textual draws on stderr)."""
-    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
 
 
 def look_of_terminal(*, ascii_only: bool = False, environ: Mapping[str, str] = os.environ) -> Look:

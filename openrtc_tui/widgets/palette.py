@@ -126,7 +126,7 @@ DARK: Final = Palette(
         "bad": "#ff7b78",
         "key": "#3fc6a8",
     },
-    grounds={"background": "#10151c", "bar": "#1a1e23", "cursor": "#2a3038", "panel": "#20252a"},
+    grounds={"background": "#10151c", "bar": "#1a1e23", "cursor": "#2a3038", "panel": "#21252c"},
 )
 
 LIGHT: Final = Palette(

@@ -49,6 +49,7 @@ class Result:
     outcome: Outcome = "waiting"
     detail: str = ""
     boot_id: str | None = None
+    op_id: str | None = None
     calls: int = 0
 
     @property
@@ -78,16 +79,29 @@ class ResultLog:
         outcome: Outcome = "waiting",
         detail: str = "",
         boot_id: str | None = None,
+        op_id: str | None = None,
     ) -> int:
         """A new result about the worker *key*, as *row* shows it now; its number changes it later."""
         self._last += 1
         calls = (row.calls or 0) if row is not None else 0
-        self._results[self._last] = Result(self._last, key, action, outcome, detail, boot_id, calls)
+        self._results[self._last] = Result(
+            self._last, key, action, outcome, detail, boot_id=boot_id, op_id=op_id, calls=calls
+        )
         return self._last
 
     def change(self, number: int, outcome: Outcome, detail: str) -> None:
         """What came of it since."""
         self._results[number] = replace(self._results[number], outcome=outcome, detail=detail)
+
+    def resolve(self, view: FleetView) -> None:
+        """An answer that was lost is known after all when the worker's own report names the request."""
+        for result in self.results:
+            if result.outcome != "unknown" or result.op_id is None:
+                continue
+            row = view.row(result.key)
+            drain = row.snapshot.drain if row is not None and row.snapshot is not None else None
+            if drain is not None and drain.op_id == result.op_id:
+                self.change(result.number, "started", "the answer was lost; its report names this request")
 
     def dismiss(self) -> None:
         """Drop all but those that are still under way."""

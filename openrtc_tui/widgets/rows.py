@@ -98,7 +98,8 @@ def _own_note(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
                 return row.last_failure, "muted"
             return ("registering" if row.snapshot is not None else "connecting"), "muted"
         case WorkerState.DRAINED | WorkerState.EXITED:
-            return f"dropped {dropped_range(row.verdict)} {verdict_word(row.verdict)}", _verdict_role(row)
+            said = f"{dropped_range(row.verdict)} {verdict_word(row.verdict)}"
+            return (said if short else f"dropped {said}"), _verdict_role(row)
     return ("no longer in the fleet file", "warning") if row.orphan else ("", "muted")
 
 
@@ -159,7 +160,7 @@ def _trend(row: WorkerRow, look: Look, setting: Setting, width: int) -> _Cell:
 
 
 def _load(row: WorkerRow, _look: Look, _setting: Setting, _width: int) -> _Cell:
-    if row.state is WorkerState.LOST:
+    if row.closed or row.state in (WorkerState.LOST, WorkerState.EXITED):
         return "", "muted", None
     return (f"{row.load:.2f}", "muted", None) if row.load is not None else _missing(row)
 

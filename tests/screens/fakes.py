@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from openrtc_tui.app import ReadFailed
 from openrtc_tui.operations.batch import BatchResult
 from openrtc_tui.operations.request import Answer, Ask
 from openrtc_tui.state.view import EventLine, FleetView, Severity
+from openrtc_tui.watched import ReadFailed
 from openrtc_worker.contract.snapshot import SessionInfo, SessionList
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from openrtc_tui.app import DeployApp
 from openrtc_tui.operations.request import Answer, Ask
 from openrtc_tui.screens.confirm import ConfirmScreen
@@ -136,6 +138,29 @@ async def test_a_lost_answer_is_unknown_and_never_failed_and_stops_the_rest() ->
     assert "unknown" in text
     assert "not asked" in text
     assert "failed" not in text
+
+
+async def test_what_was_unknown_is_known_once_the_worker_names_the_request() -> None:
+    app, session = make()
+    session.answer = lambda ask: Answer(ask=ask, outcome="unknown", detail="no answer came back")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "d", "y")
+        await pilot.pause()
+        assert "unknown" in main(pilot).results.text()
+
+        draining = fleets.worker("voice-a-2", "v1.0.0", WorkerState.DRAINING, 3, oldest=240)
+        session.shown = replace(STEADY, rows=(STEADY.rows[0], draining, *STEADY.rows[2:]))
+        await beat(app, pilot)
+        assert "unknown" in main(pilot).results.text(), "somebody else's drain proves nothing"
+
+        assert draining.snapshot is not None
+        assert draining.snapshot.drain is not None
+        drain = msgspec.structs.replace(draining.snapshot.drain, op_id=session.sent[0].op_id)
+        ours = replace(draining, snapshot=msgspec.structs.replace(draining.snapshot, drain=drain))
+        session.shown = replace(STEADY, rows=(STEADY.rows[0], ours, *STEADY.rows[2:]))
+        await beat(app, pilot)
+        assert "unknown" not in main(pilot).results.text()
+        assert "started" in main(pilot).results.text()
 
 
 async def test_a_refusal_is_told_in_the_workers_own_words() -> None:

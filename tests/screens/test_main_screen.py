@@ -200,6 +200,39 @@ async def test_details_show_live_calls_and_audit_and_go_back() -> None:
         assert app.screen is main(pilot)
 
 
+async def test_a_theme_chosen_while_details_are_open_holds_everywhere() -> None:
+    app, session = make()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        themes = {command.title: command.callback for command in app.get_system_commands(app.screen)}
+        themes["Theme: contrast"]()
+        await pilot.pause()
+        assert isinstance(app.screen, DetailsScreen)
+        assert app.screen.look.palette.name == main(pilot).look.palette.name == "contrast"
+        session.shown = replace(session.shown, rows=session.shown.rows[1:])
+        app._beat()
+        await pilot.pause()
+        shown = {key.description: key.enabled for key in app.screen.keys._keys}
+        assert not shown["Drain"], "there is nobody to drain any more"
+        await pilot.press("question_mark", "escape", "c", "d")
+        assert isinstance(app.screen, DetailsScreen)
+    assert session.sent == []
+
+
+async def test_the_fleets_order_of_keys_and_resizing_keep_the_cursor() -> None:
+    app, _ = make()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("end")
+        cursor = main(pilot).table.cursor
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert main(pilot).table.cursor == cursor
+        table = main(pilot).table
+        assert table.scroll_offset.y <= len(table.rows) - 1 < table.scroll_offset.y + table.size.height
+        assert "to 12 of 12" in main(pilot).filter_line.text()
+
+
 async def test_double_click_opens_the_details() -> None:
     app, _ = make()
     async with app.run_test(size=WIDE) as pilot:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from openrtc_tui.app import CannotWatch, DeployApp, ReadFailed
+from openrtc_tui.app import DeployApp
 from openrtc_tui.fleet_file import load_fleet_file
 from openrtc_tui.screens.details import DetailsScreen
 from openrtc_tui.screens.main import MainScreen
 from openrtc_tui.session import DemoSession, FleetSession
+from openrtc_tui.watched import CannotWatch, ReadFailed
 from openrtc_tui.widgets.paint import Look
 from openrtc_worker.contract.keys import generate_operator_key
 from openrtc_worker.contract.snapshot import LiveKitInfo, encode_json

@@ -1,0 +1,72 @@
+"""What the dashboard needs of a watched fleet, so that it can be shown, and tested, without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from openrtc_tui.operations.batch import BatchResult
+    from openrtc_tui.operations.request import Answer, Ask
+    from openrtc_tui.state.view import FleetView, Severity
+    from openrtc_worker.contract.snapshot import SessionList
+
+
+class ReadFailed(Exception):  # noqa: N818 - an outcome here, shown and not raised further
+    """A worker's details could not be read; the text says why in one line."""
+
+
+class CannotWatch(Exception):  # noqa: N818 - the end of the program, in words for people
+    """The fleet cannot be watched at all; the text says why."""
+
+
+class Session(Protocol):
+    """What the dashboard needs of a watched fleet (:class:`openrtc_tui.session.FleetSession` is the real one)."""
+
+    @property
+    def beat(self) -> float:
+        """Seconds between two polls."""
+
+    @property
+    def operator(self) -> str | None:
+        """Who acts; None where nobody can."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be asked of any worker."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the edited fleet file was not taken over; empty when all is well."""
+
+    @property
+    def drain_timeout(self) -> float | None:
+        """What a drain is given, in seconds; None: the worker's own limit."""
+
+    def view(self) -> FleetView:
+        """The picture of this instant; cheap enough to be asked for many times a second."""
+
+    def say(self, text: str, detail: str = "", severity: Severity = "info") -> None:
+        """Put a line among the events."""
+
+    async def run(self) -> None:
+        """Watch until cancelled; raises :class:`CannotWatch`."""
+
+    async def send(
+        self,
+        asks: Sequence[Ask],
+        on_answer: Callable[[Answer], None],
+        on_progress: Callable[[Ask, str], None],
+    ) -> BatchResult:
+        """Ask; answers and what is known before them are told as they come."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    async def sessions(self, key: str) -> SessionList:
+        """The live calls of one worker; raises :class:`ReadFailed`."""
+
+    async def audit(self, key: str) -> Sequence[Mapping[str, Any]]:
+        """The audit events that one worker still has, oldest first; raises :class:`ReadFailed`."""
