@@ -8,11 +8,11 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 - ``server``: build a ``DeployServer`` with these arguments instead of a pool, run with ``openrtc_worker.run``;
 - ``cli``: run that server under livekit's own command line.
 
-Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), ``cleanup`` seconds
-that its shutdown then takes, or ``do``: ``raise`` an error, ``block`` its thread for ever, ``swallow`` every
-cancellation, ``return`` at once, ``kill`` its own process; and of the hook: ``hook: {wait, block, answer}``: seconds
-before it answers ``accept``, ``reject``, ``terminate``, ``nothing`` or ``raise``; ``flood`` fills its executor for
-so many seconds, and ``drain`` begins the pool's drain first.
+Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), or ``held``, a file
+that it waits for; ``cleanup`` seconds that its shutdown then takes; ``do``: ``raise`` an error, ``block`` its thread
+for ever, ``swallow`` every cancellation, ``return`` at once, ``kill`` its own process. And of the hook, under
+``hook``: ``wait`` or ``block`` so many seconds, then ``answer`` with ``accept``, ``reject``, ``terminate``, ``nothing``
+or ``raise``; ``flood`` fills its executor for so many seconds, ``drain`` begins the pool's drain first.
 
 Commands on stdin, one a line: ``block SECONDS`` stalls the worker's loop, ``begin_drain`` calls the pool's own method
 in another thread.
@@ -69,7 +69,11 @@ async def call(ctx: JobContext) -> None:
         case "return":
             return
     try:
-        await asyncio.sleep(wish.get("length", 3600))
+        if "held" in wish:
+            while not Path(wish["held"]).exists():  # noqa: ASYNC110 - the test's process makes it
+                await asyncio.sleep(0.02)
+        else:
+            await asyncio.sleep(wish.get("length", 3600))
     except asyncio.CancelledError:
         say("cancelled", job=ctx.job.id)
         raise

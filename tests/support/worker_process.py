@@ -86,6 +86,20 @@ class Switchboard:
         await worker.serving()
         return worker
 
+    async def held(self, room: str = "booking-held", **script: Any) -> CallRecord:
+        """Place a call that lasts until :meth:`hang_up`, however long a busy machine takes for the rest."""
+        call = await self.call(room, held=str(self._end_of(room)), **script)
+        assert call.assigned
+        return call
+
+    def hang_up(self, call: CallRecord) -> None:
+        """The caller of a held call hangs up."""
+        assert self.dispatcher.log.call(call.job_id).open, "the call was ended by somebody else"
+        self._end_of(call.room).touch()
+
+    def _end_of(self, room: str) -> Path:
+        return self.directory / f"{room}.hangup"
+
     async def call(self, room: str = "booking-1", *, agent_name: str = "", **script: Any) -> CallRecord:
         """Place one call; *script* is what it does, and what the request hook does with it."""
         return await self.dispatcher.dispatch(

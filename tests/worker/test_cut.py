@@ -14,7 +14,8 @@ QUICK = {"drain_timeout": 1, "cut_grace": 2, "drain_linger": 1.0}
 async def test_the_deadline_cuts_what_is_left_and_the_exit_code_says_so(switchboard, isolation):
     worker = await switchboard.start(isolation=isolation, **{**QUICK, "cut_grace": 20})
     calls = [await switchboard.call(f"booking-{number}") for number in range(2)]
-    short = await switchboard.call("booking-short", length=0.5)
+    short = await switchboard.call("booking-short", length=0)
+    await worker.shows(lambda s: s.ledger.completed == 1, what="the short call completed")
     worker.program.signal(signal.SIGTERM)
     shown = await worker.shows(lambda s: s.draining and not s.active_sessions, what="no live call")
     assert shown.state == "draining"  # never *drained*: readers must not take it for a clean end
@@ -59,7 +60,10 @@ async def test_the_bye_carries_the_exit_code(switchboard, isolation):
 
 async def test_a_hangup_before_the_deadline_whose_clean_up_passes_it_is_completed(switchboard, isolation):
     """The job said how it ended; the cut that comes while it cleans up changes nothing."""
-    worker = await switchboard.start(isolation=isolation, drain_timeout=2, cut_grace=10)
-    await switchboard.call(length=0.5, cleanup=4)
+    worker = await switchboard.start(isolation=isolation, drain_timeout=3, cut_grace=20)
+    call = await switchboard.held(cleanup=4.5)
+    await worker.program.has(event="call")
     worker.program.signal(signal.SIGTERM)
+    switchboard.hang_up(call)
     assert await worker.exits() == 0
+    assert "the drain's deadline passed" in worker.log
