@@ -29,6 +29,7 @@ from tests.support.pty_program import PtyProgram  # noqa: E402
 WORKERS = 24
 CHANGES_A_SECOND = 5
 UNDER_CURSOR = re.compile("▌".encode() + rb".{1,160}?w-(\d{3})", re.DOTALL)
+HOME = "\x1b[H"
 KEY_GOAL_MS = 40
 START_GOAL_MS = 400
 
@@ -47,6 +48,12 @@ def under_cursor(output: bytes) -> bytes:
     return found[-1] if found else b""
 
 
+def read_for(program: PtyProgram, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        program.read(0.005)
+
+
 def keys(count: int) -> list[float]:
     """Milliseconds from a key to its repaint, *count* times."""
     arguments = ["--workers", str(WORKERS), "--share", str(CHANGES_A_SECOND), "--readers", "1"]
@@ -63,15 +70,13 @@ def keys(count: int) -> list[float]:
         ports = json.loads(fleet.stdout.readline())
         with tempfile.TemporaryDirectory() as directory, dashboard(Path(directory), ports) as program:
             assert fleet.stdout.readline() == "all\n"
-            until = time.monotonic() + 3
-            while time.monotonic() < until:
-                program.read()
+            read_for(program, 3)
+            program.type(HOME)  # the rows have found their order now
+            read_for(program, 1)
             at, worker = 0, under_cursor(program.output)
             for _ in range(count):
                 step = -1 if at == WORKERS - 1 or (at and rng.random() < 0.4) else 1
-                pause = time.monotonic() + rng.uniform(0.05, 0.12)
-                while time.monotonic() < pause:
-                    program.read(0.005)
+                read_for(program, rng.uniform(0.05, 0.12))
                 at, seen = at + step, len(program.output)
                 began = time.perf_counter()
                 program.type("j" if step > 0 else "k")
