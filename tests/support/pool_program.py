@@ -11,7 +11,7 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), or ``held``, a file
 that it waits for; ``cleanup`` seconds that its shutdown then takes; ``do``: ``raise`` an error, ``block`` its thread
 for ever, ``swallow`` every cancellation, ``return`` at once, ``kill`` its own process. And of the hook, under
-``hook``: ``wait`` or ``block`` so many seconds, then ``answer`` with ``accept``, ``reject``, ``terminate``, ``nothing``
+``hook``: ``wait`` or ``block`` so many seconds, then ``answer``: ``accept``, ``reject``, ``terminate``, ``nothing``
 or ``raise``; ``flood`` fills its executor for so many seconds, ``drain`` begins the pool's drain first.
 
 Commands on stdin, one a line: ``block SECONDS`` stalls the worker's loop, ``begin_drain`` calls the pool's own method
