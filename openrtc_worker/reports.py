@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import itertools
 import logging
 import os
@@ -16,6 +17,7 @@ import shutil
 import socket
 import tempfile
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,11 +34,15 @@ logger = logging.getLogger(__name__)
 MAX_PATH = 103
 """Bytes that a socket's path may have: 107 on Linux, 103 on macOS."""
 
+FOLDER_PREFIX = "openrtc-jobs-"
+_MAX_NAME = 24
+_MAX_SWEPT = 100
+_LOCK = "lock"
+
 CLOSE_TIMEOUT = 5.0
 """Seconds that a stalled worker gets to take what a job that ends has still to say."""
 
 _MAX_DATAGRAM = 4096
-_MAX_NAME = 24
 _CUT = b"cut"
 _numbers = itertools.count()
 
@@ -74,8 +80,8 @@ class ReportSocket:
 
     def __init__(self, receive: Callable[[Report], None]) -> None:
         self._receive = receive
-        self._folder = _short_folder()
-        self.path = str(self._folder / "w")
+        self._folder = SocketFolder()
+        self.path = str(self._folder.path / "w")
         self._socket = _datagram_socket(self.path)
         self._jobs: dict[str, str] = {}
         self._loop = asyncio.get_running_loop()
@@ -122,7 +128,7 @@ class ReportSocket:
     def close(self) -> None:
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.close()
 
 
 class JobLine:
@@ -230,10 +236,39 @@ def _datagram_socket(path: str) -> socket.socket:
     return sock
 
 
-def _short_folder() -> Path:
-    """A folder of our own (mode 0700) whose sockets' paths are short enough."""
-    folder = Path(tempfile.mkdtemp(prefix="openrtc-"))
-    if len(os.fsencode(folder)) + _MAX_NAME <= MAX_PATH:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="openrtc-", dir="/tmp"))
+class SocketFolder:
+    """A fresh folder (mode 0700) under the system's temporary one, held by a lock until it is closed.
+
+    A worker that was killed left its folder behind; the lock went with its process. Folders whose lock is free are
+    taken away by the next worker.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        if len(os.fsencode(self.path)) + _MAX_NAME > MAX_PATH:
+            self.path.rmdir()
+            self.path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp"))
+        # locked before it has its name: nobody ever sees a lock of ours that is free
+        fresh = self.path / f"{_LOCK}.new"
+        self._lock = fresh.open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fresh.rename(self.path / _LOCK)
+        _sweep(self.path.parent)
+
+    def close(self) -> None:
+        """Take the folder away."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
+def _sweep(parent: Path) -> None:
+    for folder in islice(parent.glob(f"{FOLDER_PREFIX}*"), _MAX_SWEPT):
+        with contextlib.suppress(OSError):  # it is somebody else's, or going away already
+            if folder.stat(follow_symlinks=False).st_uid == os.getuid():
+                _take_away_if_free(folder)
+
+
+def _take_away_if_free(folder: Path) -> None:
+    with (folder / _LOCK).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: its worker lives
+        shutil.rmtree(folder, ignore_errors=True)

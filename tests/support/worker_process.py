@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import json
 import secrets
+import shutil
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -20,7 +23,6 @@ from tests.support.processes import Program, livekit_env, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from openrtc_worker.local.records import CallRecord
 
@@ -30,6 +32,8 @@ class Switchboard:
 
     def __init__(self, directory: Path, timing: Timing | None = None) -> None:
         self.directory = directory
+        # short: sockets live in it; and taken away with whatever killed workers left
+        self.scratch = Path(tempfile.mkdtemp(prefix="or-"))
         self.dispatcher = Dispatcher(f"key-{secrets.token_hex(4)}", secrets.token_hex(24), timing=timing)
         self.workers: list[WorkerProcess] = []
         self.programs: list[Program] = []
@@ -42,6 +46,7 @@ class Switchboard:
     async def close(self) -> None:
         for program in (*self.programs, *(worker.program for worker in self.workers)):
             program.kill()
+        shutil.rmtree(self.scratch, ignore_errors=True)
         if self._http is not None:
             await self._http.close()
         await self.dispatcher.stop()
@@ -69,7 +74,11 @@ class Switchboard:
         """What a worker of this switchboard is started with."""
         board = self.dispatcher
         return livekit_env(
-            url=url or board.url, api_key=board.api_key, api_secret=board.api_secret, OPENRTC_WORKER_ID=name
+            url=url or board.url,
+            api_key=board.api_key,
+            api_secret=board.api_secret,
+            OPENRTC_WORKER_ID=name,
+            TMPDIR=str(self.scratch),
         )
 
     def program(self, name: str, *arguments: str) -> Program:

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from openrtc_worker.ledger import Ending
-from openrtc_worker.reports import MAX_PATH, CallersSeen, Ended, Hello, JobLine, ReportSocket
+from openrtc_worker.reports import (
+    FOLDER_PREFIX,
+    MAX_PATH,
+    CallersSeen,
+    Ended,
+    Hello,
+    JobLine,
+    ReportSocket,
+    SocketFolder,
+)
 from tests.support.processes import until
 
 
@@ -25,6 +34,13 @@ async def worker(heard):
     ears = ReportSocket(heard.append)
     yield ears
     ears.close()
+
+
+@pytest.fixture
+def scratch():
+    """A folder whose name is short: pytest's own are too long for a socket."""
+    with tempfile.TemporaryDirectory(prefix="or-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 async def test_what_a_job_says_arrives_in_its_order(worker, heard):
@@ -136,3 +152,19 @@ async def test_the_socket_of_a_job_that_was_killed_is_taken_away(worker, heard):
     worker.forget("job-1")
     assert not path.exists()
     line._socket = None
+
+
+def test_the_folder_of_a_worker_that_was_killed_is_swept_up_by_the_next_and_no_other(monkeypatch, scratch):
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    alive = SocketFolder()
+    killed = SocketFolder()
+    (killed.path / "w").touch()
+    killed._lock.close()  # what the kernel does with a process that is killed
+    foreign = scratch / f"{FOLDER_PREFIX}foreign"
+    foreign.mkdir()  # without a lock: it is being made right now, or somebody else's
+    fresh = SocketFolder()
+    assert not killed.path.exists()
+    assert {path.name for path in scratch.iterdir()} == {alive.path.name, foreign.name, fresh.path.name}
+    alive.close()
+    fresh.close()
+    assert list(scratch.iterdir()) == [foreign]

@@ -200,8 +200,7 @@ class TestUnderLivekitsOwnCommandLine:
         switchboard.hang_up(call)
         assert await worker.exits() == 0
 
-    async def test_the_first_signal_drains_and_the_streams_get_their_bye(self, switchboard, isolation, monkeypatch):
-        monkeypatch.setenv("TMPDIR", str(switchboard.directory))
+    async def test_the_first_signal_drains_and_the_streams_get_their_bye(self, switchboard, isolation):
         worker = await switchboard.start(server={"isolation": isolation}, cli=True)
         call = await switchboard.held()
         worker.program.signal(signal.SIGTERM)
@@ -212,7 +211,7 @@ class TestUnderLivekitsOwnCommandLine:
             said = (await stream.read()).decode()
         assert '"exit_code":0' in said.rpartition("event: bye")[2]
         assert await worker.exits() == 0
-        assert list(switchboard.directory.glob("openrtc-*")) == []  # the sockets of its jobs are gone with it
+        assert list(switchboard.scratch.glob("openrtc-*")) == []  # the sockets of its jobs are gone with it
 
 
 async def test_without_the_main_guard_it_says_what_to_write_and_exits_1(switchboard, tmp_path):
