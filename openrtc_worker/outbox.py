@@ -19,24 +19,29 @@ CAPACITY = 10_000
 class Outbox:
     """Runs callables one after another in a thread of its own, in the order given. Errors are counted and logged.
 
-    Before :meth:`start` and after :meth:`stop` a callable runs at once, in the caller's thread.
+    Before :meth:`start` a callable runs at once, in the caller's thread. From :meth:`stop` on it is dropped: what
+    hangs in the thread would hang the caller, and the process could never exit.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._queue: queue.Queue[Callable[[], Any] | None] = queue.Queue(CAPACITY)
         self._thread: threading.Thread | None = None
+        self._stopped = False
         self.failing = False
-        """Whether the latest callable raised, or one found no room."""
+        """Whether the latest callable raised, or one was dropped."""
 
     def start(self) -> None:
         """Begin to run callables in the thread. A daemon: a sink that hangs must not keep the process."""
-        if self._thread is None:
+        if self._thread is None and not self._stopped:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
 
     def put(self, action: Callable[[], Any]) -> None:
         """Run *action* soon; never waits and never raises."""
+        if self._stopped:
+            self._failed("%s has ended; what came after was dropped", self._name)
+            return
         if self._thread is None:
             self._run(action)
             return
@@ -46,7 +51,10 @@ class Outbox:
             self._failed("%s is %d items behind; one was dropped", self._name, CAPACITY)
 
     def stop(self, timeout: float) -> bool:
-        """Let what was put run, for at most *timeout* seconds. False when something was left."""
+        """Let what was put run, for at most *timeout* seconds; nothing is taken any more. False when something was
+        left.
+        """
+        self._stopped = True
         thread, self._thread = self._thread, None
         if thread is None:
             return True

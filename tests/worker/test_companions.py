@@ -22,15 +22,28 @@ from openrtc_worker.trail import Trail
 
 
 class TestOutbox:
-    def test_before_it_starts_and_after_it_stopped_it_runs_at_once(self):
+    def test_before_it_starts_it_runs_at_once_and_afterwards_in_its_thread(self):
         outbox, seen = Outbox("test"), []
         outbox.put(lambda: seen.append(threading.current_thread()))
         outbox.start()
         outbox.put(lambda: seen.append(threading.current_thread()))
         assert outbox.stop(5)
-        outbox.put(lambda: seen.append(threading.current_thread()))
         here = threading.current_thread()
-        assert [thread is here for thread in seen] == [True, False, True]
+        assert [thread is here for thread in seen] == [True, False]
+
+    @pytest.mark.parametrize("started", [True, False])
+    def test_what_comes_after_the_end_is_dropped_and_said(self, caplog, started):
+        """A sink that hangs must not hang the loop of a worker that is about to exit."""
+        outbox, seen = Outbox("the sink"), []
+        if started:
+            outbox.start()
+        assert outbox.stop(5)
+        outbox.start()
+        outbox.put(lambda: seen.append(1))
+        assert outbox.stop(5)
+        assert not seen
+        assert outbox.failing
+        assert caplog.text.count("the sink has ended") == 1
 
     def test_it_keeps_the_order_and_finishes_what_was_put(self):
         outbox, seen = Outbox("test"), []
