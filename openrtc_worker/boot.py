@@ -140,6 +140,7 @@ class Boot:
             tell_full=livekit.tell_full,
             kill_jobs=livekit.kill_jobs,
             over=self._exited.set,
+            lock=self._lock,
         )
 
     # -- opening and closing ------------------------------------------------------------------------------------
@@ -423,8 +424,7 @@ class Boot:
     def _carry_out(self) -> None:
         while self._decided:
             decision, by = self._decided.popleft()
-            with self._lock:
-                following = self._deeds.do(decision, by)
+            following = self._deeds.do(decision, by)
             self._decided.extend((follower, SYSTEM) for follower in following)
         self._changed()
 

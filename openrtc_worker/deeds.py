@@ -20,6 +20,7 @@ from openrtc_worker.lifecycle import (
 )
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Collection
 
     from openrtc_worker.calls import Calls
@@ -40,6 +41,8 @@ class Deeds:
         tell_full: tells LiveKit that this worker is full, now and for good.
         kill_jobs: kills job processes.
         over: called when the boot is over.
+        lock: the boot's. It is held while the lifecycle is told, and never while anything is logged or audited: a
+            handler or a sink of the user's may ask for a snapshot, which takes it too.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Deeds:
         tell_full: Callable[[], None],
         kill_jobs: Callable[[Collection[int]], None],
         over: Callable[[], None],
+        lock: threading.RLock,
     ) -> None:
         self._lifecycle = lifecycle
         self._calls = calls
@@ -60,6 +64,7 @@ class Deeds:
         self._tell_full = tell_full
         self._kill_jobs = kill_jobs
         self._over = over
+        self._lock = lock
 
     def do(self, decision: Decision, by: Requester) -> Decisions:
         """Carry *decision* out; returns what follows from that."""
@@ -88,12 +93,16 @@ class Deeds:
 
     def _kill(self) -> Decisions:
         logger.error("%d calls could not be ended: killing them", self._calls.ledger.active)
-        self._kill_jobs(self._calls.live_pids)
+        try:
+            self._kill_jobs(self._calls.live_pids)
+        except Exception:  # whatever could not be killed: the drain ends now, and the process with all below it
+            logger.exception("killing the calls' processes failed")
         self._calls.end_all()
-        now, pending = self._clock(), self._calls.gate.pending
-        cut = self._calls.ledger.cut
-        counted = self._lifecycle.calls_changed(now, live=0, pending=pending, cut=cut)
-        return counted + self._lifecycle.all_killed(now)
+        with self._lock:
+            now, pending = self._clock(), self._calls.gate.pending
+            cut = self._calls.ledger.cut
+            counted = self._lifecycle.calls_changed(now, live=0, pending=pending, cut=cut)
+            return counted + self._lifecycle.all_killed(now)
 
     def _complete_drain(self, result: str) -> None:
         counts = self._calls.ledger.counts()
