@@ -124,6 +124,7 @@ class EmbeddedFleet:
         environment = livekit_environment(
             url=dispatcher.url, api_key=dispatcher.api_key, api_secret=dispatcher.api_secret
         )
+        environment["TMPDIR"] = str(self._directory.temporary)
         return ProcessPlatform(self._program, logs=self._directory.logs, environment=environment, sleep=self._sleep)
 
     def _program(self, spec: WorkerSpec) -> list[str]:

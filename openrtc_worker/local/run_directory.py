@@ -47,6 +47,11 @@ class RunDirectory:
     def logs(self) -> Path:
         return self.path / "logs"
 
+    @property
+    def temporary(self) -> Path:
+        """Where workers put temporary files: one that is killed leaves some, and they go with the folder."""
+        return self.path / "tmp"
+
     def state_dir(self, worker: str) -> Path:
         return self.path / "state" / worker
 
@@ -62,6 +67,7 @@ class RunDirectory:
         """
         self.operator_keys.mkdir()
         self.logs.mkdir()
+        self.temporary.mkdir()
         for worker in workers:
             self.state_dir(worker.name).mkdir(parents=True)
         _, public = generate_operator_key(OPERATOR, self.path)

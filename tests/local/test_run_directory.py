@@ -36,6 +36,7 @@ def test_the_fleet_file_is_one_that_the_dashboard_opens(tmp_path):
         "logs",
         "operators",
         "state",
+        "tmp",
     ]
 
 
