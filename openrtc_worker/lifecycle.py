@@ -65,12 +65,12 @@ class DrainShortened:
 
 @dataclass(frozen=True, slots=True)
 class CutDue:
-    """The deadline passed with calls live: end them now, count and audit each."""
+    """The deadline passed before the drain was over: end what is live and what still launches, count and audit each."""
 
 
 @dataclass(frozen=True, slots=True)
 class KillDue:
-    """The hard cap passed and calls are still there: kill what is left."""
+    """The hard cap passed and calls are still live: kill what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,8 @@ class Lifecycle:
 
     @property
     def _has_cut(self) -> bool:
-        return self._killed or self._cut_calls > 0
+        launched_late = self._quiet_at is not None and self._live > 0
+        return self._killed or self._cut_calls > 0 or launched_late
 
     @property
     def _is_waiting(self) -> bool:
@@ -275,12 +276,14 @@ class Lifecycle:
         if self._drain is None or self._exit is not None:
             return ()
         decisions: list[Decision] = []
-        quiet = self._live == 0 and self._pending == 0
+        beyond_cap = self._cut_at is not None and now >= self._cut_at + self._cut_grace
+        # an offer that has not become a call by then is taken for gone: there is nothing to kill
+        quiet = self._live == 0 and (self._pending == 0 or beyond_cap)
         if self._quiet_at is None and not quiet:
             if self._cut_at is None and now >= self._drain.deadline:
                 self._cut_at = now
                 decisions.append(CutDue())
-            elif self._cut_at is not None and not self._killed and now >= self._cut_at + self._cut_grace:
+            elif beyond_cap and not self._killed:
                 self._killed = True
                 decisions.append(KillDue())
         if self._quiet_at is None and quiet:
@@ -294,6 +297,6 @@ class Lifecycle:
     def _final_code(self) -> ExitCode:
         if self._killed:
             return ExitCode.KILLED
-        if self._cut_calls:
+        if self._has_cut:
             return ExitCode.CUT
         return ExitCode.NEVER_CONNECTED if self._connection_failed else ExitCode.DRAINED

@@ -122,6 +122,26 @@ class TestTheEnd:
         assert machine.all_killed(110.1) == (DrainCompleted("cut"),)
         assert machine.tick(113.1) == (Exit(ExitCode.KILLED),)
 
+    def test_an_offer_that_never_becomes_a_call_is_gone_at_the_hard_cap_and_nobody_was_killed(self):
+        machine = serving()
+        machine.calls_changed(0.0, live=0, pending=1, cut=0)
+        machine.begin_drain(0.0, source="signal")
+        assert machine.calls_changed(100.0, live=0, pending=1, cut=0) == (CutDue(),)  # should it launch yet
+        assert machine.calls_changed(109.9, live=0, pending=1, cut=0) == ()
+        assert machine.calls_changed(110.0, live=0, pending=1, cut=0) == (DrainCompleted("ok"),)
+        assert machine.state is State.DRAINED
+        assert machine.calls_changed(113.0, live=0, pending=1, cut=0) == (Exit(ExitCode.DRAINED),)
+
+    def test_one_that_launches_even_later_ends_with_the_process_and_the_code_says_so(self):
+        machine = serving()
+        machine.calls_changed(0.0, live=0, pending=1, cut=0)
+        machine.begin_drain(0.0, source="signal")
+        machine.calls_changed(100.0, live=0, pending=1, cut=0)
+        machine.calls_changed(110.0, live=0, pending=1, cut=0)
+        assert machine.calls_changed(111.0, live=1, pending=0, cut=0) == ()
+        assert machine.state is State.DRAINING
+        assert machine.calls_changed(113.0, live=1, pending=0, cut=0) == (Exit(ExitCode.CUT),)
+
     def test_losing_livekit_for_good_exits_4_after_the_calls(self):
         machine = serving(waits=True)
         machine.calls_changed(0.0, live=1, pending=0, cut=0)
@@ -182,7 +202,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.live = self.pending = self.cut = 0
         self.machine = lifecycle()
         self.decisions: list[object] = []
-        self.was_draining = False
+        self.was_draining = self.had_calls = False
+        self.cut_at_exit: int | None = None
         self.deadline = float("inf")
 
     def note(self, decisions) -> None:
@@ -214,6 +235,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     def settles(self, launched) -> None:
         self.pending -= 1
         self.live += launched
+        self.had_calls |= launched
         self.numbers()
 
     @precondition(lambda self: self.live)
@@ -261,9 +283,18 @@ class LifecycleMachine(RuleBasedStateMachine):
         assert kinds == sorted(kinds, key=order.index)
 
     @invariant()
+    def nobody_is_killed_where_no_call_was(self) -> None:
+        if any(isinstance(decision, KillDue) for decision in self.decisions):
+            assert self.had_calls
+
+    @invariant()
     def nothing_completes_while_a_call_is_live_or_may_come(self) -> None:
-        if self.machine.state in (State.DRAINED, State.EXITED):
-            assert self.live + self.pending == 0
+        if self.machine.state is State.DRAINED:
+            assert self.live == 0
+            if self.pending:  # given up for gone, but not before the hard cap
+                assert self.now >= self.machine.drain.deadline + 10.0
+        if self.machine.state is State.EXITED and self.live:
+            assert self.machine.exit_code in (ExitCode.CUT, ExitCode.KILLED)
         if self.machine.draining and self.live + self.pending == 0:
             assert DrainCompleted in [type(decision) for decision in self.decisions]
 
@@ -272,7 +303,9 @@ class LifecycleMachine(RuleBasedStateMachine):
         code = self.machine.exit_code
         if code is not None:
             killed = any(isinstance(decision, KillDue) for decision in self.decisions)
-            assert code is (ExitCode.KILLED if killed else ExitCode.CUT if self.cut else ExitCode.DRAINED)
+            cut = self.cut_at_exit if self.cut_at_exit is not None else self.cut + self.live
+            self.cut_at_exit = cut
+            assert code is (ExitCode.KILLED if killed else ExitCode.CUT if cut else ExitCode.DRAINED)
 
 
 TestAnyOrder = LifecycleMachine.TestCase
