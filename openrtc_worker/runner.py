@@ -116,7 +116,7 @@ async def _run(server: DeployServer, signals: DrainOnSignal) -> int:
         processes.kill_descendants()
     await boot.close()
     if not closed or not await _all_tasks_end():
-        _leave(code)  # a job's thread, or a task, that cannot be ended would keep the process for ever
+        leave(code)  # a job's thread, or a task, that cannot be ended would keep the process for ever
     return code
 
 
@@ -273,11 +273,14 @@ def _leave_if_threads_remain(code: int, before: set[threading.Thread]) -> None:
     alive = [thread.name for thread in rest if thread.is_alive()]
     if alive:
         logger.warning("threads that do not end: %s; leaving without them", ", ".join(alive))
-        _leave(code)
+        leave(code)
 
 
-def _leave(code: int) -> NoReturn:
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+def leave(code: int) -> NoReturn:
+    """End the process now, whatever threads and tasks it has: not even broken or closed output keeps it."""
+    with contextlib.suppress(BaseException):
+        logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):  # a pipe that nobody reads any more, or None
+            stream.flush()
     os._exit(code)

@@ -161,6 +161,21 @@ class TestAfterDrain:
         worker.program.signal(signal.SIGTERM)
         assert await worker.exits() == 0
 
+    async def test_one_that_cut_a_call_waits_too_and_exits_3(self, switchboard, operator, isolation):
+        """Whatever the code, a platform that always restarts would have the old version back at once."""
+        worker = await switchboard.start(
+            isolation=isolation, after_drain="wait", operator_keys=operator.keys, cut_grace=20
+        )
+        await switchboard.call()
+        await operator.asks(worker, "drain", timeout=1)
+        shown = await worker.shows(lambda s: s.ledger.cut == 1, what="a cut call")
+        with pytest.raises(AssertionError, match="waited"):
+            await worker.exits(within=2)
+        shown = await worker.snapshot()
+        assert (shown.state, shown.accepting, shown.active_sessions) == ("draining", False, 0)
+        worker.program.signal(signal.SIGTERM)
+        assert await worker.exits() == 3
+
     async def test_auto_waits_under_kubernetes(self, switchboard, operator):
         kubernetes = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAMESPACE": "voice", "NODE_NAME": "n1"}
         worker = await switchboard.start(
@@ -252,3 +267,23 @@ async def test_threads_of_user_code_that_never_end_keep_no_drained_worker(switch
     worker.program.signal(signal.SIGTERM)
     assert await worker.exits() == 0
     assert "threads that do not end" in worker.log
+
+
+@pytest.mark.parametrize("stdout", ["broken", "closed"])
+async def test_the_hard_cap_ends_the_process_whatever_became_of_its_output(switchboard, tmp_path, stdout):
+    """A log collector that died must not keep a worker that has to be killed."""
+    module = tmp_path / "mute.py"
+    module.write_text(
+        "import os, sys\n"
+        "from openrtc_worker.runner import leave\n"
+        "read, write = os.pipe()\n"
+        "os.close(read)\n"
+        "if sys.argv[1] == 'broken':\n"
+        "    sys.stdout = sys.stderr = os.fdopen(write, 'w')\n"
+        "    print('nobody reads this')\n"
+        "else:\n"
+        "    sys.stdout = sys.stderr = None\n"
+        "leave(5)\n"
+    )
+    program = switchboard.program("mute", str(module), stdout)
+    assert await program.exit_code() == 5, program.tail()
