@@ -39,19 +39,33 @@ class JobSide:
         self._line = JobLine(reports_path, job_id, self._cut)
 
     async def run(self, entrypoint: Coroutine[Any, Any, Any]) -> None:
-        """Run the user's entrypoint; an error in it is reported and raised, a cut ends it quietly."""
-        self._task = asyncio.create_task(entrypoint, name="openrtc-entrypoint")
+        """Run the user's entrypoint; an error in it is reported and raised, a cut ends it quietly.
+
+        Raises:
+            RuntimeError: the entrypoint ended with a cancellation, or a ``sys.exit()``, of its own. livekit takes
+                neither for an error, and would keep a call that nobody answers any more for ever.
+            asyncio.CancelledError: livekit cancelled the job.
+        """
+        self._task = asyncio.create_task(_without_exits(entrypoint), name="openrtc-entrypoint")
         if self._is_cut:
             self._task.cancel()
         try:
             await self._task
-        except asyncio.CancelledError:
-            if not self._is_cut:
+        except asyncio.CancelledError as cancellation:
+            if self._is_cut:
+                logger.info("the call was cut: %s", CUT_REASON)
+                return
+            ours = asyncio.current_task()
+            if ours is not None and ours.cancelling():
                 raise
-            logger.info("the call was cut: %s", CUT_REASON)
+            error = RuntimeError("the entrypoint awaited something that was cancelled elsewhere")
+            self.ended(Ending.ERROR, error)
+            raise error from cancellation
         except Exception as error:
             self.ended(Ending.ERROR, error)
             raise
+        finally:
+            entrypoint.close()  # a cut may come before its first step
 
     def ended(self, ending: Ending, error: BaseException | str | None = None) -> None:
         """How the call ended; the first word of it stands."""
@@ -80,3 +94,11 @@ class JobSide:
         self._shutdown(CUT_REASON)
         if self._task is not None:
             self._task.cancel()
+
+
+async def _without_exits(entrypoint: Coroutine[Any, Any, Any]) -> None:
+    """A task that raises one of these stops its event loop, and here that is the whole job's."""
+    try:
+        await entrypoint
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the entrypoint ended with {type(error).__name__}: {error}") from error

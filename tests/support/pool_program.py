@@ -10,7 +10,8 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 
 Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), or ``held``, a file
 that it waits for; ``cleanup`` seconds that its shutdown then takes; ``do``: ``raise`` an error, ``block`` its thread
-for ever, ``swallow`` every cancellation, ``return`` at once, ``kill`` its own process. And of the hook, under
+for ever, ``swallow`` every cancellation, ``return`` at once, ``kill`` its own process, await a task that was
+``cancelled`` elsewhere, ``exit``. And of the hook, under
 ``hook``: ``wait`` or ``block`` so many seconds, then ``answer``: ``accept``, ``reject``, ``terminate``, ``nothing``
 or ``raise``; ``flood`` fills its executor for so many seconds, ``drain`` begins the pool's drain first.
 
@@ -68,6 +69,12 @@ async def call(ctx: JobContext) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "return":
             return
+        case "cancelled":
+            child = asyncio.create_task(asyncio.sleep(3600))
+            child.cancel()
+            await child
+        case "exit":
+            sys.exit(3)
     try:
         if "held" in wish:
             while not Path(wish["held"]).exists():  # noqa: ASYNC110 - the test's process makes it

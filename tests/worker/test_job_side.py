@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -87,3 +88,26 @@ async def test_callers_are_counted_as_they_come_and_go(desk):
     desk.job.left("bob", reason_known=True)
     await until(lambda: len(desk.heard) == 5, what="four counts")
     assert [report.callers for report in desk.heard if isinstance(report, CallersSeen)] == [1, 2, 2, 1]
+
+
+async def waits_for_what_somebody_cancelled():
+    child = asyncio.create_task(asyncio.sleep(60))
+    child.cancel()
+    await child
+
+
+async def leaves():
+    sys.exit(3)
+
+
+async def is_interrupted():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("entrypoint", [waits_for_what_somebody_cancelled, leaves, is_interrupted])
+async def test_an_entrypoint_that_ends_in_no_ordinary_error_is_an_ordinary_error(desk, entrypoint):
+    """livekit takes neither a cancellation nor an exit for an error: the call would never end."""
+    with pytest.raises(RuntimeError, match="the entrypoint"):
+        await desk.job.run(entrypoint())
+    await until(lambda: desk.endings, what="the ending")
+    assert [ended.ending for ended in desk.endings] == [Ending.ERROR]

@@ -23,6 +23,18 @@ async def test_five_failing_calls_cut_no_healthy_one(switchboard, isolation):
     assert shown.ledger.balanced
 
 
+async def test_an_entrypoint_that_ends_by_a_cancellation_or_an_exit_of_its_own_is_a_failed_call(
+    switchboard, isolation
+):
+    """Nobody answers the caller any more; livekit alone would keep the call for ever."""
+    worker = await switchboard.start(isolation=isolation)
+    for do in ("cancelled", "exit"):
+        await switchboard.call(do=do)
+    shown = await worker.shows(lambda s: s.ledger.failed == 2, what="two failed calls")
+    assert shown.active_sessions == 0
+    await worker.serving()  # and the next caller is answered
+
+
 async def test_a_killed_job_process_is_a_crashed_call_and_the_others_go_on(switchboard):
     worker = await switchboard.start(isolation="process")
     calls = [await switchboard.call(f"booking-{number}") for number in range(3)]
