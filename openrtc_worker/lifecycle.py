@@ -65,7 +65,7 @@ class DrainShortened:
 
 @dataclass(frozen=True, slots=True)
 class CutDue:
-    """The deadline passed before the drain was over: end what is live and what still launches, count and audit each."""
+    """The deadline passed: end what is live and what still launches; count and audit each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,9 @@ class Lifecycle:
         drain_timeout: seconds a drain may take before what is left is cut; the most that a request may ask for.
         cut_grace: seconds after the deadline until what could not be ended is killed.
         drain_linger: seconds between *drained* and exit, so that polls and scrapes see zero active calls.
-        waits: stay *drained* until a signal comes, unless one came before (``after_drain="wait"``, or ``auto``
-            where the platform would start the same version again).
+        waits: stay idle, once no call is left, until a signal comes, unless one came before
+            (``after_drain="wait"``, or ``auto`` where the platform would start the same version again, whatever
+            the exit code is). What had to kill does not wait: its process may hold what cannot be ended.
     """
 
     def __init__(self, *, drain_timeout: float, cut_grace: float, drain_linger: float, waits: bool = False) -> None:
@@ -180,7 +181,7 @@ class Lifecycle:
 
     @property
     def _is_waiting(self) -> bool:
-        return self._waits and not self._signalled and not self._connection_failed and not self._has_cut
+        return self._waits and not self._signalled and not self._connection_failed and not self._killed
 
     # -- events -------------------------------------------------------------------------------------------------
 

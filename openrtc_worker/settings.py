@@ -107,7 +107,8 @@ class WorkerSettings:
         drain_timeout: after this long a drain cuts what is left.
         cut_grace: and this long after the cut it kills what is still there.
         drain_linger: the endpoint stays up this long after the last call ended.
-        after_drain: ``exit``; ``wait`` stays drained until a signal comes; ``auto`` waits under Kubernetes.
+        after_drain: ``exit``; ``wait`` stays idle until a signal comes, also after a cut; ``auto`` waits under
+            Kubernetes.
         answer_timeout: what the user's request hook may take before the offer is refused.
         connect_timeout: until the first registration; 0 is for ever.
         livekit_target_load: the server's ``agents.target_load``.
@@ -177,9 +178,10 @@ class WorkerSettings:
         )
 
     def waits_after_drain(self, environ: Mapping[str, str]) -> bool:
-        """Whether a drain that no signal began leaves the process running, drained.
+        """Whether a drain that no signal began leaves the process running, idle.
 
-        A supervisor that always restarts would have the same version back within half a second, taking calls.
+        A supervisor that always restarts, whatever the exit code, would have the same version back within half a
+        second, taking calls.
         """
         return self.after_drain == "wait" or (self.after_drain == "auto" and "KUBERNETES_SERVICE_HOST" in environ)
 

@@ -184,13 +184,26 @@ class TestWaiting:
         machine.begin_drain(0.0, source="signal")
         assert machine.tick(3.0) == (Exit(ExitCode.DRAINED),)
 
-    def test_one_that_cut_calls_does_not_wait(self):
+    def test_one_that_cut_calls_waits_too_and_tells_it_at_the_end(self):
+        """A platform that restarts whatever the code would bring the old version back."""
         machine = serving(waits=True)
         machine.calls_changed(0.0, live=1, pending=0, cut=0)
         machine.begin_drain(0.0, source="http")
-        machine.tick(100.0)
-        machine.calls_changed(101.0, live=0, pending=0, cut=1)
-        assert machine.tick(104.0) == (Exit(ExitCode.CUT),)
+        machine.calls_changed(100.0, live=1, pending=0, cut=0)
+        assert machine.calls_changed(101.0, live=0, pending=0, cut=1) == (DrainCompleted("cut"),)
+        assert machine.calls_changed(1_000.0, live=0, pending=0, cut=1) == ()
+        assert machine.state is State.DRAINING  # never drained: that would be a clean end
+        assert machine.begin_drain(1_001.0, source="signal") == ("already", (Exit(ExitCode.CUT),))
+
+    def test_one_that_had_to_kill_does_not_wait(self):
+        """Its process may hold threads that nobody can end."""
+        machine = serving(waits=True)
+        machine.calls_changed(0.0, live=1, pending=0, cut=0)
+        machine.begin_drain(0.0, source="http")
+        machine.calls_changed(100.0, live=1, pending=0, cut=0)
+        assert machine.calls_changed(110.0, live=1, pending=0, cut=0) == (KillDue(),)
+        machine.calls_changed(110.1, live=0, pending=0, cut=1)
+        assert machine.calls_changed(113.1, live=0, pending=0, cut=1) == (Exit(ExitCode.KILLED),)
 
 
 class LifecycleMachine(RuleBasedStateMachine):
