@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import stat
 import threading
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
@@ -76,8 +78,11 @@ def read_key_set(path: Path) -> KeySet:
 
     Raises:
         OSError: the folder or file itself is not there or cannot be listed.
+        KeyFileError: others may add files to the folder.
     """
     fingerprint = fingerprint_of(path)  # before reading: a change in between is then seen at the next look
+    if path.is_dir() and _others_may_add(path):
+        raise KeyFileError(path, "others can add keys to it: chmod o-w it")
     keys: dict[str, OperatorKey] = {}
     origins: dict[str, str] = {}
     problems: dict[str, str] = {}
@@ -96,8 +101,10 @@ def read_key_set(path: Path) -> KeySet:
 
 
 def fingerprint_of(path: Path) -> tuple[tuple[object, ...], ...]:
-    """What changes when a key file does: its identity, times, size, owner and permissions, links followed."""
-    result: list[tuple[object, ...]] = []
+    """What changes when the folder's permissions or a key file do: identity, times, size and owner of each file,
+    links followed.
+    """
+    result: list[tuple[object, ...]] = [(path.stat().st_mode,)]
     for file in _files(path):
         try:
             status = file.stat()
@@ -113,7 +120,8 @@ class OperatorKeys:
     """The keys as they are now.
 
     Args:
-        path: a folder with ``NAME.pub.pem``, ``NAME@2.pub.pem`` and ``*.jwks.json``, or one such file.
+        path: a folder with ``NAME.pub.pem``, ``NAME@2.pub.pem`` and ``*.jwks.json``, or one such file. A folder that
+            others can write to counts as unreadable.
         on_problems: called on the loop with the files that were left out, once for each change.
         clock: seconds that do not go back.
 
@@ -186,9 +194,7 @@ class OperatorKeys:
                 return None
             found = read_key_set(self._path)
         except Exception as error:  # whatever it is: keys that cannot be read are no keys
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-            problem = f"cannot be read: {reason.lower()}"
-            found = KeySet(problems=MappingProxyType({self._path.name: problem}))
+            found = KeySet(problems=MappingProxyType({self._path.name: _problem(error)}))
         return None if found == self._set else found
 
 
@@ -219,6 +225,23 @@ def _files(path: Path) -> list[Path]:
         path.stat()
         return [path]
     return sorted(file for file in path.iterdir() if file.name.endswith((PUBLIC_SUFFIX, JWKS_SUFFIX)))
+
+
+def _others_may_add(folder: Path) -> bool:
+    """Whether anybody on the machine could put a key of their own into *folder*; a sticky bit does not hinder that.
+
+    Kubernetes mounts Secrets and ConfigMaps with mode 0777, and read-only: nobody can write there all the same.
+    """
+    if not folder.stat().st_mode & stat.S_IWOTH:
+        return False
+    return not os.statvfs(folder).f_flag & os.ST_RDONLY
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, KeyFileError):
+        return error.problem
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return f"cannot be read: {reason.lower()}"
 
 
 def _read_file(file: Path) -> list[OperatorKey]:

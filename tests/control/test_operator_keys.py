@@ -179,6 +179,33 @@ async def test_a_folder_that_vanishes_leaves_nobody_who_may_act(endpoint, alice,
     assert await reason_for(endpoint, alice) == "started"
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
+async def test_in_a_folder_that_others_can_write_to_nobody_may_act(  # noqa: PLR0917
+    serve, alice, key_folder, monkeypatch, caplog, mode
+):
+    """Whoever has a login on the machine could put in a key of their own; sticky or not, that is adding a file."""
+    monkeypatch.setattr(operator_keys, "REREAD_SECONDS", 0.0)
+    endpoint = await serve(operator_keys=key_folder)
+    assert await reason_for(endpoint, alice) == "started"
+    key_folder.chmod(mode)
+    for _ in range(3):
+        assert await reason_for(endpoint, alice) == "key"
+    assert caplog.text.count("operators is left out: others can add keys to it: chmod o-w it") == 1
+    events = [event.fields for event in endpoint.target.audit_log.after(0) if "file" in event.fields]
+    assert [(event["file"], event["reason"]) for event in events] == [("operators", "unreadable_key_file")]
+    key_folder.chmod(0o755)
+    assert await reason_for(endpoint, alice) == "already"
+
+
+async def test_a_read_only_mount_may_have_any_mode(serve, alice, key_folder, monkeypatch):
+    """Kubernetes mounts a ConfigMap of keys so: mode 0777, and nobody can write."""
+    mounted = os.statvfs_result([*os.statvfs(key_folder)[:8], os.ST_RDONLY, 255])
+    monkeypatch.setattr(operator_keys.os, "statvfs", lambda _: mounted)
+    key_folder.chmod(0o777)
+    endpoint = await serve(operator_keys=key_folder)
+    assert await reason_for(endpoint, alice) == "started"
+
+
 async def test_a_bad_file_is_named_in_log_and_audit_once_for_each_change(
     serve, alice, key_folder, monkeypatch, caplog
 ):
