@@ -8,6 +8,7 @@ livekit-agents 1.8 is marked *private*, and has a test of its own that names it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -27,6 +28,7 @@ from livekit.agents import (
     JobExecutorType,
     JobRequest,
 )
+from livekit.agents.ipc import supervised_proc
 from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a constant
 from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
@@ -205,7 +207,11 @@ class DeployServer(AgentServer):
         if self._runner is None:
             await self._open_under_livekit()
         self._is_running = True
-        if not self.isolates_processes:
+        if self.isolates_processes:
+            # *private*: it ignores SIGINT in this process whenever a job process starts, and the signal is lost;
+            # job processes ignore it by ``_ignore_sigterm``
+            supervised_proc._mask_ctrl_c = contextlib.nullcontext  # type: ignore[assignment]  # noqa: SLF001
+        else:
             # *private*: made by the first calls' threads at once it is made twice, and the agents that have the
             # first one hang and are thrown out of their rooms after 5 s
             _ = FfiClient.instance

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import signal
 
 import pytest
 from livekit.agents import AgentServer, JobExecutorType
+from livekit.agents.ipc import supervised_proc
 
 from openrtc_worker import DeployServer
 from tests.support.processes import until
@@ -113,6 +116,19 @@ def test_what_the_constructor_resolved_is_where_we_probe(monkeypatch):
     assert server._job_executor_type is JobExecutorType.THREAD
     assert server.link().deployment == server._deployment == "blue"
     assert server.link().agent_name == server._agent_name == ""
+
+
+async def test_mask_ctrl_c_no_longer_swallows_the_worker_s_sigint(monkeypatch):
+    """livekit ignores SIGINT, process-wide, while it starts a job process: a drain asked for then would be lost."""
+    assert "with _mask_ctrl_c():" in inspect.getsource(supervised_proc.SupervisedProc)
+    monkeypatch.setattr(supervised_proc, "_mask_ctrl_c", supervised_proc._mask_ctrl_c)  # put back afterwards
+    before = signal.getsignal(signal.SIGINT)
+    server = DeployServer(isolation="process", control_port=0)
+    with pytest.raises(RuntimeError):  # there is no entrypoint, so it ends at once
+        await server.run()
+    await server.boot.close()
+    with supervised_proc._mask_ctrl_c():
+        assert signal.getsignal(signal.SIGINT) is before
 
 
 def _by():

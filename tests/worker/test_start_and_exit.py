@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.support.processes import until
+from tests.support.processes import members_of_group, until
 
 
 def error_lines(worker):
@@ -80,10 +80,12 @@ async def test_a_signal_before_the_first_registration_is_a_clean_drain(switchboa
     assert error_lines(worker) == []
 
 
-async def test_a_signal_while_job_processes_warm_up_is_a_clean_drain(switchboard):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_job_processes_warm_up_is_a_clean_drain(switchboard, number):
     worker = switchboard.launch(isolation="process")
     await until(lambda: "starting worker" in worker.log, what="livekit's start")
-    worker.program.signal(signal.SIGTERM)
+    await until(lambda: len(members_of_group(worker.program.process.pid)) > 1, what="the start of a job process")
+    worker.program.signal(number)
     assert await worker.exits() == 0
 
 
