@@ -11,6 +11,8 @@ from rich.text import Text
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.screen import ModalScreen
 
 from openrtc_tui.operations.intent import confirm, intend
 from openrtc_tui.screens.details import DetailsScreen
@@ -148,7 +150,7 @@ class DeployApp(App[int]):
     # ------------------------------------------------------------------ from a key to requests
     @on(ActionWanted)
     def _action_wanted(self, message: ActionWanted) -> None:
-        if self._session.read_only or not message.keys:
+        if self._session.read_only or not message.keys or self._asks_or_helps():
             return
         intent = intend(
             self._view,
@@ -165,6 +167,10 @@ class DeployApp(App[int]):
         from openrtc_tui.screens.confirm import ConfirmScreen
 
         self.push_screen(ConfirmScreen(intent, self._look), partial(self._confirmed, intent))
+
+    def _asks_or_helps(self) -> bool:
+        """Whether a confirmation or the help is open: of keys pressed before it came up only the first one counts."""
+        return isinstance(self.screen, ModalScreen) and not isinstance(self.screen, CommandPalette)
 
     def _confirmed(self, intent: Intent, approval: Approval | None) -> None:
         if approval is None:
@@ -197,11 +203,16 @@ class DeployApp(App[int]):
             log.change(numbers[ask.op_id], outcome, detail)
             self._show()
 
-        result = await self._session.send(
-            asks,
-            lambda answer: change(answer.ask, answer.outcome, answer.detail),
-            lambda ask, why: change(ask, "asking", why),
-        )
+        try:
+            result = await self._session.send(
+                asks,
+                lambda answer: change(answer.ask, answer.outcome, answer.detail),
+                lambda ask, why: change(ask, "asking", why),
+            )
+        except PermissionError as refusal:  # the fleet file was edited to read_only meanwhile
+            for ask in asks:
+                change(ask, "not asked", str(refusal))
+            return
         for ask in result.not_asked:
             change(ask, "not asked", "an earlier one got no yes")
 
@@ -213,6 +224,8 @@ class DeployApp(App[int]):
     # ------------------------------------------------------------------ details
     @on(DetailsWanted)
     def _details_wanted(self, message: DetailsWanted) -> None:
+        if self._asks_or_helps() or isinstance(self.screen, DetailsScreen):
+            return
         screen = DetailsScreen(message.key, self._view, self._watching(), self._look)
         self.push_screen(screen)
         self._read_details(screen)
@@ -246,6 +259,8 @@ class DeployApp(App[int]):
     # ------------------------------------------------------------------ help, palette, leaving
     @on(HelpWanted)
     def _help_wanted(self) -> None:
+        if self._asks_or_helps():
+            return
         from openrtc_tui.screens.help import HelpScreen, sections_of
 
         main = next(screen for screen in self.screen_stack if isinstance(screen, MainScreen))

@@ -60,7 +60,11 @@ class Session(Protocol):
         on_answer: Callable[[Answer], None],
         on_progress: Callable[[Ask, str], None],
     ) -> BatchResult:
-        """Ask; answers and what is known before them are told as they come."""
+        """Ask; answers and what is known before them are told as they come.
+
+        Raises:
+            PermissionError: nothing may be asked any more.
+        """
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -44,16 +44,13 @@ class CancelButton(PanelLines, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "enter",
-            "press",
+            "screen.cancel",
             "Cancel",
             id="confirm.enter",
             key_display="enter",
             tooltip="Cancel, while it has the focus",
         )
     ]
-
-    class Pressed(Message):
-        """The operator does not want it."""
 
     def on_mount(self) -> None:
         self._label(focused=self.has_focus)
@@ -70,11 +67,8 @@ class CancelButton(PanelLines, can_focus=True):
         self.show([[Span("[ Cancel ]", "strong" if focused else "muted")]])
         self.refresh()
 
-    def action_press(self) -> None:
-        self.post_message(self.Pressed())
-
-    def on_click(self) -> None:
-        self.action_press()
+    async def on_click(self) -> None:
+        await self.run_action("screen.cancel")
 
 
 class ConfirmLabel(PanelLines):
@@ -143,6 +137,7 @@ class ConfirmScreen(ModalScreen[Approval | None]):
         super().__init__()
         self._intent = intent
         self._look = look
+        self._answered = False
         self.title_line = PanelLines(look, id="title")
         self.facts = PanelLines(look, id="facts")
         self.challenge_prompt = PanelLines(look, id="challenge-prompt")
@@ -209,14 +204,16 @@ class ConfirmScreen(ModalScreen[Approval | None]):
         return not (action == "confirm" and self._intent.challenge is not None)
 
     def action_confirm(self) -> None:
-        self.dismiss(Approval(self.query_one("#reason", Input).value))
+        self._answer(Approval(self.query_one("#reason", Input).value))
 
     def action_cancel(self) -> None:
-        self.dismiss(None)
+        self._answer(None)
 
-    @on(CancelButton.Pressed)
-    def _cancelled(self) -> None:
-        self.dismiss(None)
+    def _answer(self, approval: Approval | None) -> None:
+        """Close with the first answer; a key that was on its way while the dialog closed answers nothing."""
+        if not self._answered:
+            self._answered = True
+            self.dismiss(approval)
 
     @on(ConfirmLabel.Clicked)
     def _clicked(self) -> None:
@@ -228,8 +225,10 @@ class ConfirmScreen(ModalScreen[Approval | None]):
         self._say_how(works=self._typed())
 
     @on(Input.Submitted, "#challenge")
-    def _challenge_entered(self) -> None:
-        if self._typed():
+    def _challenge_entered(self, message: Input.Submitted) -> None:
+        challenge = self._intent.challenge
+        # the text as it stood when enter was pressed, not what has been typed since
+        if challenge is not None and message.value == challenge.text:
             self.action_confirm()
 
     @on(Input.Submitted, "#reason")

@@ -104,6 +104,8 @@ class FakeSession:
         on_answer: Callable[[Answer], None],
         on_progress: Callable[[Ask, str], None],
     ) -> BatchResult:
+        if self.read_only:
+            raise PermissionError("watching only: nothing is asked of any worker")
         self.sent.extend(asks)
         for ask in asks:
             on_progress(ask, "")

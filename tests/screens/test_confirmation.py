@@ -6,6 +6,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pytest
+from textual import events
 
 from openrtc_tui.app import DeployApp
 from openrtc_tui.screens.confirm import CancelButton, ConfirmScreen
@@ -96,6 +97,70 @@ async def test_in_the_reason_letters_are_text_and_enter_goes_back_to_cancel() ->
         await pilot.press("y")
         await pilot.pause()
     assert [ask.reason for ask in session.sent] == ["yd"]
+
+
+async def press_at_once(app: DeployApp, pilot: Pilot, *keys: str) -> None:
+    """Keys that are all there before the first of them is handled: a fast hand, or a busy machine."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else None))
+    for _ in keys:
+        await pilot.pause()
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("keys", [("enter", "y"), ("escape", "y"), ("enter", "enter"), ("enter", "escape")])
+async def test_once_cancelled_no_key_confirms_it_and_none_ends_the_app(keys: tuple[str, ...]) -> None:
+    app, session = app_on()
+    async with app.run_test() as pilot:
+        await pilot.press("d")
+        await press_at_once(app, pilot, *keys)
+        assert isinstance(app.screen_stack[0], MainScreen)
+        assert not isinstance(app.screen, ConfirmScreen)
+    assert session.sent == []
+
+
+async def test_enter_confirms_the_text_that_stood_there_and_confirms_it_once() -> None:
+    app, session = app_on(two_versions())
+    async with app.run_test() as pilot:
+        await pilot.press("D", *"v1.0.")
+        await press_at_once(app, pilot, "enter", "0")
+        assert session.sent == [], "enter came before the last letter"
+        assert value(pilot, "#challenge") == "v1.0.0"
+        await press_at_once(app, pilot, "enter", "enter")
+        assert isinstance(app.screen, MainScreen)
+    assert [ask.key for ask in session.sent] == ["voice-a-1", "voice-a-2"]
+
+
+@pytest.mark.parametrize("keys", [("d", "d"), ("D", "D"), ("d", "enter"), ("d", "question_mark"), ("c", "d")])
+async def test_keys_pressed_before_the_dialog_came_up_open_nothing_on_top_of_it(keys: tuple[str, ...]) -> None:
+    app, session = app_on()
+    async with app.run_test() as pilot:
+        await press_at_once(app, pilot, *keys)
+        assert [type(screen) for screen in app.screen_stack] == [MainScreen, ConfirmScreen]
+    assert session.sent == []
+
+
+@pytest.mark.parametrize("key", ["enter", "question_mark"])
+async def test_a_page_opens_once_however_fast_its_key_is_repeated(key: str) -> None:
+    app, _ = app_on()
+    async with app.run_test() as pilot:
+        await press_at_once(app, pilot, key, key)
+        assert len(app.screen_stack) == 2
+
+
+async def test_nothing_is_asked_when_the_fleet_file_became_read_only_while_the_dialog_was_open() -> None:
+    app, session = app_on()
+    async with app.run_test() as pilot:
+        await pilot.press("d")
+        session.read_only = True
+        await pilot.press("y")
+        await pilot.pause()
+        main = app.screen
+        assert isinstance(main, MainScreen)
+        said = main.results.text()
+    assert session.sent == []
+    assert "not asked" in said
+    assert "watching only" in said
 
 
 async def test_tab_reaches_the_reason() -> None:
