@@ -29,6 +29,7 @@ from livekit.agents import (
     JobRequest,
 )
 from livekit.agents.ipc import supervised_proc
+from livekit.agents.utils import http_context
 from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a constant
 from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
@@ -46,6 +47,7 @@ from openrtc_worker.settings import WorkerSettings
 from openrtc_worker.snapshots import Link
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Collection, Coroutine
     from typing import Unpack
 
@@ -181,6 +183,10 @@ class DeployServer(AgentServer):
     def credentials(self) -> Credentials:
         """Where this worker will register, and with what (*private*: the values that the constructor resolved)."""
         return Credentials(self._ws_url, self._api_key, self._api_secret, self._http_proxy or None)
+
+    def trust(self) -> ssl.SSLContext:
+        """What livekit's own connection trusts (*private*). Raises OSError when ``SSL_CERT_FILE`` is unusable."""
+        return http_context._create_ssl_context()  # noqa: SLF001 - certifi's authorities where the system has none
 
     @property
     def isolates_processes(self) -> bool:

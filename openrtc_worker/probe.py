@@ -10,10 +10,14 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
+
+if TYPE_CHECKING:
+    import ssl
 
 PROBE_TIMEOUT = 5.0
 _TOKEN_LIFE = 60
@@ -55,8 +59,11 @@ class Credentials:
         return None if usable else f"LIVEKIT_URL {self.url!r} is no address: it looks like wss://livekit.example.com"
 
 
-async def probe(credentials: Credentials) -> tuple[Answer, str]:
-    """Ask once. Returns the answer and, when it is not a welcome, one line of detail."""
+async def probe(credentials: Credentials, *, tls: ssl.SSLContext | None = None) -> tuple[Answer, str]:
+    """Ask once. Returns the answer and, when it is not a welcome, one line of detail.
+
+    *tls* is what the worker's own connection will trust; None trusts what the system does.
+    """
     scheme, rest = credentials.url.split("://", 1)
     url = f"{scheme.replace('ws', 'http', 1)}://{rest.rstrip('/')}/agent"
     try:
@@ -67,6 +74,7 @@ async def probe(credentials: Credentials) -> tuple[Answer, str]:
                 headers={"Authorization": f"Bearer {_token(credentials)}"},
                 proxy=credentials.proxy,
                 allow_redirects=False,
+                ssl=True if tls is None else tls,
             ) as response,
         ):
             if response.status in (401, 403):

@@ -156,8 +156,13 @@ class _Life:
         """Wait until LiveKit answers; None when it does, or when a drain makes it needless."""
         credentials, patience = self._server.credentials(), self._boot.settings.connect_timeout
         started, said = time.monotonic(), -LINE_EVERY
+        try:
+            tls = self._server.trust()
+        except OSError as error:
+            logger.error("SSL_CERT_FILE or SSL_CERT_DIR cannot be used: %s", error)  # noqa: TRY400 - one line
+            return ExitCode.NEVER_CONNECTED
         while not self._draining.is_set():
-            answer, detail = await probe(credentials)
+            answer, detail = await probe(credentials, tls=tls)
             now = time.monotonic() - started
             if answer is Answer.WELCOME:
                 return None

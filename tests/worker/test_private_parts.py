@@ -10,9 +10,11 @@ import signal
 import pytest
 from livekit.agents import AgentServer, JobExecutorType
 from livekit.agents.ipc import supervised_proc
+from livekit.agents.utils import http_context
 
 from openrtc_worker import DeployServer
 from tests.support.processes import until
+from tests.support.tls import Authority
 
 
 async def entrypoint(ctx) -> None:
@@ -129,6 +131,21 @@ async def test_mask_ctrl_c_no_longer_swallows_the_worker_s_sigint(monkeypatch):
     await server.boot.close()
     with supervised_proc._mask_ctrl_c():
         assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_probe_trusts_what_livekit_s_own_connection_trusts(monkeypatch, tmp_path):
+    """A slim container has no authorities of its own; livekit then takes certifi's, and so must the probe."""
+    authority = Authority(tmp_path)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(http_context, "_has_system_trust_store", lambda: False)
+    monkeypatch.setattr(http_context.certifi, "where", lambda: str(authority.ca))
+    http_context._ssl_context_for.cache_clear()
+    try:
+        trusted = DeployServer(isolation="thread").trust().get_ca_certs()
+    finally:
+        http_context._ssl_context_for.cache_clear()
+    assert "test authority" in str(trusted)
 
 
 def _by():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import jwt
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from openrtc_worker import probe as probe_module
 from openrtc_worker.probe import Answer, Credentials, probe
+from tests.support.tls import Authority
 
 SECRET = "s" * 40
 
@@ -73,6 +75,24 @@ async def test_it_asks_as_an_agent_with_a_short_lived_token(server):
     claims = jwt.decode(request.headers["Authorization"].removeprefix("Bearer "), SECRET, algorithms=["HS256"])
     assert (claims["iss"], claims["video"]) == ("key", {"agent": True})
     assert claims["exp"] - claims["nbf"] <= 70
+
+
+async def test_it_trusts_what_it_is_given_and_nothing_else(tmp_path):
+    authority = Authority(tmp_path)
+    app = web.Application()
+    app.router.add_get("/agent", FakeServer().answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=authority.server()).start()
+    url = f"wss://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        trusting = ssl.create_default_context(cafile=authority.ca)
+        assert await probe(credentials(url), tls=trusting) == (Answer.WELCOME, "")
+        found, detail = await probe(credentials(url))
+        assert found is Answer.UNREACHABLE
+        assert "certificate" in detail
+    finally:
+        await runner.cleanup()
 
 
 async def test_nobody_there_is_unreachable():

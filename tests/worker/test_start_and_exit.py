@@ -38,6 +38,13 @@ async def test_a_wrong_secret_is_one_line_that_names_key_and_secret(switchboard)
     assert "0" * 48 not in line
 
 
+async def test_authorities_that_are_not_there_are_one_line_and_exit_4(switchboard):
+    worker = switchboard.launch(env={"SSL_CERT_FILE": "/nonexistent/authorities.pem"})
+    assert await worker.exits() == 4
+    [line] = error_lines(worker)
+    assert "SSL_CERT_FILE" in line
+
+
 async def test_an_unreachable_server_is_exit_4_after_the_connect_timeout(switchboard):
     await switchboard.dispatcher.stop()
     worker = switchboard.launch(connect_timeout=2)
