@@ -39,8 +39,9 @@ _MAX_NAME = 24
 _MAX_SWEPT = 100
 _LOCK = "lock"
 
-CLOSE_TIMEOUT = 5.0
-"""Seconds that a stalled worker gets to take what a job that ends has still to say."""
+CLOSE_TIMEOUT = 60.0
+"""Seconds that a stalled worker gets to take what a job that ends has still to say; one that is gone is noticed at
+once."""
 
 _MAX_DATAGRAM = 4096
 _CUT = b"cut"

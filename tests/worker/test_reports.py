@@ -101,6 +101,40 @@ async def test_a_worker_that_reads_late_loses_nothing(worker, heard):
     assert [report.callers for report in heard[1:-1]] == list(range(2_000))
 
 
+async def test_a_hangup_while_the_worker_stalls_for_half_a_minute_is_heard(worker, heard, monkeypatch):
+    """Unheard it would be counted as a crash."""
+    worker._loop.remove_reader(worker._socket)  # a stalled loop
+    line = JobLine(worker.path, "job-1", lambda: None)
+    while not line._unsent:  # until the kernel's queue is full
+        line.callers(1)
+    line.ended(Ending.HANGUP)
+    closing = asyncio.create_task(line.close())
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + 30)
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+    assert not closing.done()
+    while not closing.done():
+        worker.read_all()
+        await asyncio.sleep(0)
+    worker.read_all()
+    assert heard[-1] == Ended(job="job-1", ending=Ending.HANGUP)
+
+
+async def test_a_worker_that_dies_while_a_job_waits_for_it_keeps_the_job_no_longer(heard):
+    ears = ReportSocket(heard.append)
+    ears._loop.remove_reader(ears._socket)
+    line = JobLine(ears.path, "job-1", lambda: None)
+    while not line._unsent:
+        line.callers(1)
+    closing = asyncio.create_task(line.close())
+    await asyncio.sleep(0)
+    ears.close()
+    await asyncio.wait_for(closing, 10)
+
+
 async def test_a_job_whose_worker_is_gone_goes_on_without_a_word(caplog):
     line = JobLine("/nonexistent/openrtc/w", "job-1", lambda: None)
     line.callers(1)
