@@ -227,7 +227,7 @@ class ConfirmScreen(ModalScreen[Approval | None]):
     @on(Input.Submitted, "#challenge")
     def _challenge_entered(self, message: Input.Submitted) -> None:
         challenge = self._intent.challenge
-        # the text as it stood when enter was pressed, not what has been typed since
+        # the text that was submitted, not what has been typed since
         if challenge is not None and message.value == challenge.text:
             self.action_confirm()
 
