@@ -30,26 +30,32 @@ def check_main(what: str) -> None:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """SIGKILL to each of *pids* that is a descendant of this process; anything else is left alone."""
+    """SIGKILL to each of *pids* that is a descendant of this process, and to all that it started; anything else is
+    left alone.
+    """
     wanted = set(pids)
-    _kill([child for child in _descendants() if child.pid in wanted])
+    jobs = [child for child in _descendants(os.getpid()) if child.pid in wanted]
+    # found while their parent lives: once it is gone, nothing tells whose they were
+    started = [child for job in jobs for child in _descendants(job.pid)]
+    _kill([*jobs, *started])
 
 
 def kill_descendants() -> int:
     """SIGKILL to every process below this one; returns how many there were."""
-    children = _descendants()
+    children = _descendants(os.getpid())
     _kill(children)
     return len(children)
 
 
-def _descendants() -> list[psutil.Process]:
-    with contextlib.suppress(psutil.Error):
-        found: list[psutil.Process] = psutil.Process(os.getpid()).children(recursive=True)
+def _descendants(pid: int) -> list[psutil.Process]:
+    # OSError: psutil passes on what reading /proc raises, and a kill must go on with what can be found
+    with contextlib.suppress(psutil.Error, OSError):
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
         return found
     return []
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
+        with contextlib.suppress(psutil.Error, OSError):
             process.send_signal(signal.SIGKILL)
