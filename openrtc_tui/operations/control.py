@@ -38,7 +38,7 @@ _MOST_TRIES: Final = len(_PAUSES) + 1
 _UNREACHED_TRIES: Final = 3
 _FULL: Final = "full"
 _DONE: Final[dict[tuple[Action, str], str]] = {
-    ("drain", "started"): "is draining: it takes no new call, and exits after its last one",
+    ("drain", "started"): "is draining: it takes no new call",
     ("drain", "already"): "was draining already",
     ("cordon", "started"): "is cordoned: it takes no new call",
     ("cordon", "already"): "was cordoned already",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from openrtc_tui.operations.request import Action
     from openrtc_tui.state.view import FleetView, WorkerRow
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
 LAST: Final = "LAST"
 """What an operator types to take the last accepting worker of an agent away."""
@@ -53,6 +54,8 @@ class Subject:
     state: str | None
     version: str
     calls: int | None
+    stays: bool = False
+    """Whether it stays drained and idle after a drain, until its platform ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,15 @@ def _judge(view: FleetView, key: str, action: Action, *, shorten: bool) -> Refus
         state=snapshot.state,
         version=row.version,
         calls=row.calls,
+        stays=_stays(snapshot),
     )
+
+
+def _stays(snapshot: RuntimeSnapshot) -> bool:
+    """Whether a drain that no signal began leaves the process running, as far as the worker tells."""
+    after = snapshot.limits.after_drain if snapshot.limits is not None else None
+    kind = snapshot.platform.kind if snapshot.platform is not None else None
+    return after == "wait" or (after == "auto" and kind == "kubernetes")
 
 
 def _in_brackets(text: str | None) -> str:

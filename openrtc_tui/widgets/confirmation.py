@@ -42,7 +42,7 @@ def fact_lines(intent: Intent, look: Look, width: int, most_workers: int = MOST_
 
     At most *most_workers* lines go to naming the workers one by one.
     """
-    lines: list[Line] = [_calls(intent, f" {look.glyphs.dot} "), [Span(_meaning(intent))]]
+    lines: list[Line] = [_calls(intent, f" {look.glyphs.dot} "), *wrap(_meaning(intent), "text", width)]
     if intent.action == "drain" and intent.deadline_seconds is not None and intent.calls:
         lines.append([Span(f"What is left in {roughly(intent.deadline_seconds)} is cut.")])
     if intent.action != "uncordon":
@@ -84,15 +84,26 @@ def _calls(intent: Intent, dot: str) -> Line:
 
 def _meaning(intent: Intent) -> str:
     many = len(intent.subjects) > 1
-    it, takes, lets, exits = ("They", "take", "let", "exit") if many else ("It", "takes", "lets", "exits")
+    it, takes, lets = ("They", "take", "let") if many else ("It", "takes", "lets")
     if intent.action == "uncordon":
         return f"{it} {takes} new calls again."
     if intent.action == "cordon":
         return f"{it} {takes} no new call until uncordoned; live calls go on."
     if not intent.calls:
-        return f"{it} {takes} no new call and {exits}."
+        return f"{it} {takes} no new call and {_end(intent, many=many)}."
     these = "this one" if intent.calls == 1 else f"these {_number(intent.calls)}"
-    return f"{it} {takes} no new call, {lets} {these} finish, then {exits}."
+    return f"{it} {takes} no new call, {lets} {these} finish, then {_end(intent, many=many)}."
+
+
+def _end(intent: Intent, *, many: bool) -> str:
+    """What becomes of drained workers: they exit, or idle on where the platform would start the same ones again."""
+    staying = sum(subject.stays for subject in intent.subjects)
+    if not staying:
+        return "exit" if many else "exits"
+    if staying == len(intent.subjects):
+        stay, them = ("stay", "them") if many else ("stays", "it")
+        return f"{stay} drained, idle, until the platform ends {them}"
+    return f"exit; {_number(staying)} of them only when the platform ends {'it' if staying == 1 else 'them'}"
 
 
 def _number(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from openrtc_tui.operations.capacity import accepts
 from openrtc_tui.operations.intent import LAST, Challenge, confirm, intend, last_words, reason_text
 from openrtc_tui.state.view import WorkerState
+from openrtc_worker.contract.snapshot import Limits, PlatformInfo
 
 from .views import row, view
 
@@ -52,6 +54,25 @@ def test_the_deadline_is_the_shorter_of_what_is_asked_and_what_the_worker_allows
 def test_workers_that_do_not_tell_their_calls_or_room_are_counted_as_such():
     intent = intend(view(row("a", calls=None), row("b", room=None), SPARE), ["a"], "drain")
     assert (intent.calls, intent.calls_known, intent.silent_elsewhere) == (0, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("after_drain", "kind", "stays"),
+    [
+        ("exit", "kubernetes", False),
+        ("wait", None, True),
+        ("auto", "kubernetes", True),
+        ("auto", None, False),
+        (None, "kubernetes", False),
+    ],
+)
+def test_a_worker_that_waits_after_its_drain_is_known_as_one(after_drain, kind, stays):
+    base = row("a")
+    snapshot = msgspec.structs.replace(
+        base.snapshot, limits=Limits(after_drain=after_drain), platform=PlatformInfo(kind=kind) if kind else None
+    )
+    (subject,) = intend(view(replace(base, snapshot=snapshot), SPARE), ["a"], "drain").subjects
+    assert subject.stays is stays
 
 
 # --------------------------------------------------------------------------------------------- what is not asked

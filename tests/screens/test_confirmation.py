@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from textual import events
 
 from openrtc_tui.app import DeployApp
+from openrtc_tui.operations.intent import intend
 from openrtc_tui.screens.confirm import CancelButton, ConfirmScreen
 from openrtc_tui.screens.main import MainScreen
-from openrtc_tui.widgets.paint import Look
+from openrtc_tui.widgets.confirmation import fact_lines
+from openrtc_tui.widgets.paint import Look, width_of
+from openrtc_worker.contract.snapshot import Limits
 from tests.screens import fleets
 from tests.screens.fakes import FakeSession
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
+
+    from openrtc_tui.state.view import FleetView, WorkerRow
 
 STEADY = fleets.STEADY
 
@@ -273,3 +280,28 @@ def two_versions():
             fleets.serving("voice-b-2", 1, 60),
         ),
     )
+
+
+def waiting(row: WorkerRow) -> WorkerRow:
+    """The same worker, one that idles after its drain."""
+    assert row.snapshot is not None
+    limits = Limits(drain_timeout=3600, after_drain="wait")
+    return replace(row, snapshot=msgspec.structs.replace(row.snapshot, limits=limits))
+
+
+def said_of(view: FleetView, *keys: str) -> str:
+    lines = fact_lines(intend(view, keys, "drain"), Look(zone=UTC), 66)
+    for line in lines:
+        assert width_of(line) <= 66
+    return " ".join("".join(span.text for span in line) for line in lines)
+
+
+def test_says_whether_a_drained_worker_exits_or_idles_until_its_platform_ends_it() -> None:
+    first, second, *rest = STEADY.rows
+    view = replace(STEADY, rows=(waiting(first), second, *rest))
+    assert "until the platform ends it" in said_of(view, first.key)
+    assert "exits" not in said_of(view, first.key)
+    assert "finish, then exits." in said_of(view, second.key)
+    assert "then exit; one of them only when the platform ends it." in said_of(view, first.key, second.key)
+    all_wait = replace(view, rows=(waiting(first), waiting(second), *rest))
+    assert "then stay drained, idle, until the platform ends them." in said_of(all_wait, first.key, second.key)
