@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from openrtc_worker.callers import CallersOnLine
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
 logger = logging.getLogger(__name__)
+
+CURRENT: ContextVar[JobSide | None] = ContextVar("openrtc-job", default=None)
+"""The job whose entrypoint runs in this context."""
 
 CUT_REASON = "the worker's drain deadline passed"
 
@@ -46,6 +50,7 @@ class JobSide:
                 neither for an error, and would keep a call that nobody answers any more for ever.
             asyncio.CancelledError: livekit cancelled the job.
         """
+        CURRENT.set(self)
         self._task = asyncio.create_task(_without_exits(entrypoint), name="openrtc-entrypoint")
         if self._is_cut:
             self._task.cancel()

@@ -16,7 +16,6 @@ import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from livekit import rtc
 from livekit.agents import (
     Agent,
     AgentServer,
@@ -34,11 +33,11 @@ from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a 
 from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
 
-from openrtc_worker import processes
+from openrtc_worker import processes, room
 from openrtc_worker.boot import Boot
 from openrtc_worker.control.target import Requester
 from openrtc_worker.hook import Question, consult
-from openrtc_worker.job import JobSide
+from openrtc_worker.job import CURRENT, JobSide
 from openrtc_worker.ledger import Ending
 from openrtc_worker.offers import Acceptance, Answer, Offered, Offers, Rejection
 from openrtc_worker.probe import Credentials
@@ -64,19 +63,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_FAILURES = 3
-_CALLERS = (
-    rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
-    rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
-    rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
-)
-_ENDINGS = {
-    rtc.DisconnectReason.CLIENT_INITIATED: Ending.HANGUP,
-    rtc.DisconnectReason.ROOM_DELETED: Ending.HANGUP,
-    rtc.DisconnectReason.ROOM_CLOSED: Ending.HANGUP,
-    rtc.DisconnectReason.USER_REJECTED: Ending.HANGUP,
-    rtc.DisconnectReason.PARTICIPANT_REMOVED: Ending.REMOVED,
-}
-"""How a call ended by the reason for which our room was disconnected; every other reason is a lost one."""
+_JOIN_TIMEOUT = 10.0
+"""Seconds after the entrypoint's return within which the job must have joined its room; livekit warns as late."""
 
 _WORKER_ENDED_IT = "parent process shutdown"
 """livekit's reason for a job that ended because its worker, or LiveKit through it, said so."""
@@ -413,54 +401,47 @@ class JobEntrypoint:
 
     async def __call__(self, ctx: JobContext) -> None:
         job = JobSide(self.reports_path, ctx.job.id, ctx.shutdown)
-        _listen(ctx.room, job)
+        room.listen(ctx.room, job)
+
+        ears = asyncio.create_task(_hear(ctx, job), name="openrtc-ears")
 
         async def closed(reason: str) -> None:
+            ears.cancel()
             job.ended(Ending.STOPPED if reason == _WORKER_ENDED_IT else Ending.HANGUP)
             await job.close()
 
         ctx.add_shutdown_callback(closed)
-        joining = asyncio.create_task(_count_when_joined(ctx.room, job), name="openrtc-joining")
-        try:
-            await job.run(_run(self.entrypoint, ctx))
-        finally:
-            if not ctx.room.isconnected():
-                joining.cancel()
-        session = _session_of(ctx)
-        if session is not None:
-            session.on("close", lambda event: _note_session_error(job, event))
-        elif not ctx.room.isconnected() and not ctx.is_fake_job():
-            ctx.shutdown("the entrypoint returned")  # it never joined the room: livekit would keep the job for ever
+        await job.run(_run(self.entrypoint, ctx))
+        if not ctx.is_fake_job():
+            asyncio.get_running_loop().call_later(_JOIN_TIMEOUT, _end_unless_joined, ctx)
 
 
 async def _run(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobContext) -> None:
     await entrypoint(ctx)
 
 
-def _listen(room: rtc.Room, job: JobSide) -> None:
-    def joined(participant: rtc.RemoteParticipant) -> None:
-        if participant.kind in _CALLERS:
-            job.joined(participant.identity)
+async def _hear(ctx: JobContext, job: JobSide) -> None:
+    """A room has no event for our own joining, nor does it announce whom we find there; and a session has none for
+    its start, which may be long before the entrypoint returns, or long after.
+    """
+    joined = attached = False
+    pause = 0.02
+    while not (joined and attached):
+        if not joined and ctx.room.isconnected():
+            joined = True
+            room.recount(ctx.room, job)
+        session = None if attached else _session_of(ctx)
+        if session is not None:
+            attached = True
+            session.on("close", lambda event: _note_session_error(job, event))
+        await asyncio.sleep(pause)
+        pause = min(1.0, pause * 1.1)  # both come early or not at all
 
-    def left(participant: rtc.RemoteParticipant) -> None:
-        if participant.kind in _CALLERS:
-            job.left(participant.identity, reason_known=participant.disconnect_reason is not None)
 
-    room.on("participant_connected", joined)
-    room.on("participant_disconnected", left)
-    room.on("reconnected", lambda: _recount(room, job))
-    room.on("disconnected", lambda reason: job.ended(_ENDINGS.get(reason, Ending.LOST)))
-
-
-def _recount(room: rtc.Room, job: JobSide) -> None:
-    job.recounted(p.identity for p in room.remote_participants.values() if p.kind in _CALLERS)
-
-
-async def _count_when_joined(room: rtc.Room, job: JobSide) -> None:
-    # a room announces those who join later, not those whom we find there; and it has no event for our own joining
-    while not room.isconnected():  # noqa: ASYNC110
-        await asyncio.sleep(0.1)
-    _recount(room, job)
+def _end_unless_joined(ctx: JobContext) -> None:
+    """Its entrypoint has returned. livekit would keep a job that never joins for ever."""
+    if _session_of(ctx) is None and not ctx.room.isconnected():
+        ctx.shutdown("the entrypoint returned")  # of no effect when the job ends already
 
 
 def _session_of(ctx: JobContext) -> AgentSession[Any] | None:
@@ -487,7 +468,11 @@ async def run_agent(ctx: JobContext, config: AgentConfig) -> None:
         **{name: _made(provider) for name, provider in given.items() if provider is not None}
     )
 
+    job = CURRENT.get()
+
     def closed(event: CloseEvent) -> None:
+        if job is not None:
+            _note_session_error(job, event)
         if event.reason is not CloseReason.JOB_SHUTDOWN:
             ctx.shutdown(f"the session closed: {event.reason.value}")
 

@@ -11,9 +11,9 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), or ``held``, a file
 that it waits for; ``cleanup`` seconds that its shutdown then takes; ``do``: ``raise`` an error, ``block`` its thread
 for ever, ``swallow`` every cancellation, ``return`` at once, ``kill`` its own process, await a task that was
-``cancelled`` elsewhere, ``exit``. And of the hook, under
-``hook``: ``wait`` or ``block`` so many seconds, then ``answer``: ``accept``, ``reject``, ``terminate``, ``nothing``
-or ``raise``; ``flood`` fills its executor for so many seconds, ``drain`` begins the pool's drain first.
+``cancelled`` elsewhere, ``exit``, return and hang up ``later``, or run a ``session`` whose model fails. And of the
+hook, under ``hook``: ``wait`` or ``block`` so many seconds, then ``answer``: ``accept``, ``reject``, ``terminate``,
+``nothing`` or ``raise``; ``flood`` fills its executor for so many seconds, ``drain`` begins the pool's drain first.
 
 Commands on stdin, one a line: ``block SECONDS`` stalls the worker's loop, ``begin_drain`` calls the pool's own method
 in another thread.
@@ -22,6 +22,7 @@ in another thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from openrtc_worker import AuditEvent
 
 
+LATER: set[asyncio.Task[None]] = set()
 TARGETS: list[AgentPool | DeployServer] = []
 
 
@@ -69,6 +71,12 @@ async def call(ctx: JobContext) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "return":
             return
+        case "later":
+            LATER.add(asyncio.create_task(hang_up_later(ctx, wish["length"])))
+            return
+        case "session":
+            await fail_in_session(ctx)
+            return
         case "cancelled":
             child = asyncio.create_task(asyncio.sleep(3600))
             child.cancel()
@@ -91,6 +99,40 @@ async def call(ctx: JobContext) -> None:
 
         ctx.add_shutdown_callback(clean_up)
     ctx.shutdown("the caller hung up")
+
+
+async def hang_up_later(ctx: JobContext, length: float) -> None:
+    await asyncio.sleep(length)
+    say("later", job=ctx.job.id)
+    ctx.shutdown("the caller hung up")
+
+
+async def fail_in_session(ctx: JobContext) -> None:
+    """A session that ends with an error before the entrypoint, which lives as long as the session does, returns."""
+    from livekit.agents import Agent, AgentSession, APIStatusError, CloseEvent, llm
+
+    class BrokenStream(llm.LLMStream):
+        async def _run(self) -> None:
+            raise APIStatusError("invalid key", status_code=401, body=None, retryable=False)
+
+    class BrokenModel(llm.LLM):
+        def chat(self, *, chat_ctx: Any, tools: Any = None, conn_options: Any, **_: Any) -> BrokenStream:
+            return BrokenStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
+
+    over = asyncio.Event()
+    session: AgentSession[Any] = AgentSession(llm=BrokenModel())
+
+    def closed(event: CloseEvent) -> None:
+        say("closed", job=ctx.job.id, reason=event.reason.value)
+        ctx.shutdown("the session closed")
+        over.set()
+
+    session.on("close", closed)
+    await session.start(agent=Agent(instructions="x"), record=False)
+    while not over.is_set():
+        await asyncio.sleep(0.2)
+        with contextlib.suppress(RuntimeError):  # it closes meanwhile
+            await session.generate_reply(instructions="greet")
 
 
 async def hook(request: JobRequest) -> None:

@@ -35,6 +35,16 @@ async def test_an_entrypoint_that_ends_by_a_cancellation_or_an_exit_of_its_own_i
     await worker.serving()  # and the next caller is answered
 
 
+async def test_a_session_that_closes_with_an_error_before_its_entrypoint_returns_is_a_failed_call(switchboard):
+    worker = await switchboard.start(isolation="thread")
+    await switchboard.call(do="session")
+    [closed] = await worker.program.has(event="closed")
+    assert closed["reason"] == "error"
+    shown = await worker.shows(lambda s: not s.active_sessions, what="no live call")
+    assert (shown.ledger.failed, shown.ledger.completed) == (1, 0)
+    assert "invalid key" in shown.last_error
+
+
 async def test_a_killed_job_process_is_a_crashed_call_and_the_others_go_on(switchboard):
     worker = await switchboard.start(isolation="process")
     calls = [await switchboard.call(f"booking-{number}") for number in range(3)]
@@ -57,10 +67,15 @@ async def test_a_call_that_livekit_ends_is_completed_not_cut(switchboard, isolat
     assert await worker.exits(within=40) == 0
 
 
-async def test_an_entrypoint_that_returns_without_a_room_is_a_completed_call(switchboard, isolation):
-    worker = await switchboard.start(isolation=isolation)
+async def test_an_entrypoint_that_returns_without_a_room_is_a_completed_call_in_time(switchboard):
+    """Its own background task may have yet to join; livekit alone would keep the call for ever."""
+    worker = await switchboard.start(isolation="thread")
     await switchboard.call(do="return")
-    shown = await worker.shows(lambda s: s.ledger.completed == 1, what="a completed call")
+    later = await switchboard.call(do="later", length=2)
+    assert later.assigned
+    [said] = await worker.program.has(event="later")
+    assert said["job"] == later.job_id  # it was let live for as long as its task took
+    shown = await worker.shows(lambda s: s.ledger.completed == 2, what="both calls completed", within=40)
     assert shown.active_sessions == 0
 
 
