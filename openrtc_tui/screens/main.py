@@ -228,8 +228,10 @@ class MainScreen(Screen[None]):
 
     def action_drain_version(self) -> None:
         row = self.table.cursor_row
-        if row is None or row.version is None:
-            self.action_drain()
+        if row is None:
+            return
+        if row.version is None:  # never the marked ones: they are not what the key is about
+            self.post_message(ActionWanted("drain", (row.key,)))
             return
         keys = tuple(other.key for other in self._view.rows if other.version == row.version and not other.closed)
         self.post_message(ActionWanted("drain", keys, row.version))

@@ -58,7 +58,7 @@ def fact_lines(row: WorkerRow, read: Read, now: float, look: Look, width: int) -
         [*_shares("agent", row.by_agent, look), *_shares("tenant", row.by_tenant, look)],
         _place(row, snapshot, now, look),
         _errors(row, snapshot),
-        _audit(read, look),
+        _audit(row, read, look),
         _raw(row),
     ):
         if section:
@@ -148,7 +148,7 @@ def _equation(ledger: LedgerCounts) -> list[Span]:
 
 
 def _calls(row: WorkerRow, read: Read, now: float, look: Look, width: int) -> list[Line]:
-    if row.calls == 0:
+    if row.calls == 0 or row.closed or row.state is WorkerState.EXITED:
         return []
     head = _heading("LIVE CALLS")
     if read.sessions is None:
@@ -236,7 +236,9 @@ def _errors(row: WorkerRow, snapshot: RuntimeSnapshot | None) -> list[Line]:
     return lines
 
 
-def _audit(read: Read, look: Look) -> list[Line]:
+def _audit(row: WorkerRow, read: Read, look: Look) -> list[Line]:
+    if row.closed:
+        return []  # the boot that answers at this address now is another one
     if read.audit is None:
         said = read.audit_problem or "reading…"
         return [_heading("AUDIT"), [INDENT, Span(said, "warning" if read.audit_problem else "muted")]]

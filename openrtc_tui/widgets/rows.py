@@ -160,13 +160,13 @@ def _trend(row: WorkerRow, look: Look, setting: Setting, width: int) -> _Cell:
 
 
 def _load(row: WorkerRow, _look: Look, _setting: Setting, _width: int) -> _Cell:
-    if row.closed or row.state in (WorkerState.LOST, WorkerState.EXITED):
+    if _is_over(row):
         return "", "muted", None
     return (f"{row.load:.2f}", "muted", None) if row.load is not None else _missing(row)
 
 
 def _oldest(row: WorkerRow, _look: Look, _setting: Setting, _width: int) -> _Cell:
-    if row.state is WorkerState.LOST or row.calls == 0:
+    if _is_over(row) or row.calls == 0:
         return "", "muted", None
     return (duration(row.oldest_seconds), "text", None) if row.oldest_seconds is not None else _missing(row)
 
@@ -190,6 +190,11 @@ def _note(row: WorkerRow, look: Look, _setting: Setting, width: int) -> _Cell:
     if len(text) > width:
         text, role = note(row, look, short=True)
     return text, role, False
+
+
+def _is_over(row: WorkerRow) -> bool:
+    """Whether what lasts or changes cannot be told of it any more; that is blank, and not *n/a*."""
+    return row.closed or row.state in (WorkerState.LOST, WorkerState.EXITED)
 
 
 def _missing(row: WorkerRow) -> _Cell:

@@ -217,3 +217,15 @@ async def test_details_act_on_their_own_worker() -> None:
         await pilot.press("j", "j", "enter", "d", "y")
         await pilot.pause()
     assert [ask.key for ask in session.sent] == ["voice-a-3"]
+
+
+async def test_draining_a_version_never_takes_marked_workers_instead_of_an_untagged_one() -> None:
+    untagged = replace(STEADY.rows[0], version=None, actionable=False)
+    app, session = make(replace(STEADY, rows=(untagged, *STEADY.rows[1:])))
+    async with app.run_test() as pilot:
+        await pilot.press("j", "space", "k", "D")
+        await pilot.pause()
+        assert isinstance(app.screen, MainScreen)
+        text = main(pilot).results.text()
+    assert "has no version" in text
+    assert session.sent == []

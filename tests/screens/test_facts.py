@@ -142,3 +142,11 @@ def test_an_unknown_theme_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_verdict_that_is_over_is_told_in_the_details() -> None:
     violated = replace(ROW, verdict=Verdict(VerdictWord.VIOLATED, 2, 8))
     assert "2–8  VIOLATED" in page(violated)
+
+
+def test_a_boot_that_is_over_has_no_live_calls_and_none_of_the_next_boots_events() -> None:
+    gone = Read(sessions_problem="no longer in the fleet", audit_problem="no longer in the fleet")
+    text = page(replace(ROW, state=WorkerState.EXITED, closed=True, calls=3), gone)
+    assert "LIVE CALLS" not in text
+    assert "AUDIT" not in text
+    assert "no longer in the fleet" not in text

@@ -224,6 +224,21 @@ def test_columns_drop_on_narrow_screens_and_the_names_grow_on_wide_ones() -> Non
     assert columns_for(200)[0].width > columns_for(120)[0].width
 
 
+@pytest.mark.parametrize(
+    "over",
+    [{"state": WorkerState.EXITED}, {"state": WorkerState.LOST}, {"state": WorkerState.EXITED, "closed": True}],
+)
+def test_what_cannot_apply_any_more_is_blank(over: dict[str, object]) -> None:
+    base = worker("w", "v1", WorkerState.DRAINING, 3)
+    row = replace(base, load=None, oldest_seconds=None, deadline=AT + 60, **over)
+    cells = {
+        column.name: span.text.strip()
+        for column, span in zip(columns_for(140), row_line(row, columns_for(140), Look(), SETTING), strict=True)
+    }
+    assert (cells["load"], cells["oldest"], cells["deadline"]) == ("", "", "")
+    assert cells["calls"] == "3"
+
+
 def test_what_is_not_known_is_never_a_zero() -> None:
     silent = replace(worker("w", "v1", WorkerState.SERVING, 3), calls=None, load=None, oldest_seconds=None)
     text = "".join(span.text for span in row_line(silent, columns_for(120), Look(), SETTING))
