@@ -118,6 +118,7 @@ class AgentPool:
         )
         self._entrypoint = PoolEntrypoint()
         self._server.rtc_session(self._entrypoint, agent_name=agent_name, on_request=request_fnc)
+        self._agents_changed()  # the server counts one entrypoint, the pool its agents
         self._is_running = False
         if agent is not None and agents is not None:
             raise ValueError("give agent= or agents=, not both")

@@ -48,6 +48,10 @@ _CUT = b"cut"
 _numbers = itertools.count()
 
 
+class NoSocketFolderError(Exception):
+    """Jobs have nowhere to report to; the message says what to do."""
+
+
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """The job's code runs; ``path`` is where it listens for the cut."""
 
@@ -77,7 +81,11 @@ _decoder = msgspec.json.Decoder(Report)
 
 
 class ReportSocket:
-    """The worker's end. *receive* is called on the loop with each report, in each job's own order."""
+    """The worker's end. *receive* is called on the loop with each report, in each job's own order.
+
+    Raises:
+        NoSocketFolderError: there is no place for its socket.
+    """
 
     def __init__(self, receive: Callable[[Report], None]) -> None:
         self._receive = receive
@@ -170,7 +178,7 @@ class JobLine:
             return
         self._ended = True
         if isinstance(error, BaseException):
-            error = f"{type(error).__name__}: {error}"
+            error = _described(error)
         self._send(Ended(job=self._job_id, ending=ending, error=None if error is None else printable(error)))
 
     async def close(self) -> None:
@@ -226,6 +234,14 @@ class JobLine:
                 Path(name).unlink()
 
 
+def _described(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # the text of somebody else's exception may raise: its call has failed all the same
+        return name
+
+
 def _datagram_socket(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
@@ -242,9 +258,22 @@ class SocketFolder:
 
     A worker that was killed left its folder behind; the lock went with its process. Folders whose lock is free are
     taken away by the next worker.
+
+    Raises:
+        NoSocketFolderError: there is no temporary folder that this process may write to.
     """
 
     def __init__(self) -> None:
+        try:
+            self._make()
+        except OSError as error:
+            reason = error.strerror or error
+            raise NoSocketFolderError(
+                f"no temporary folder for the sockets of jobs ({reason}): set TMPDIR to one that this worker may write"
+            ) from None
+        _sweep(self.path.parent)
+
+    def _make(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
         if len(os.fsencode(self.path)) + _MAX_NAME > MAX_PATH:
             self.path.rmdir()
@@ -254,7 +283,6 @@ class SocketFolder:
         self._lock = fresh.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fresh.rename(self.path / _LOCK)
-        _sweep(self.path.parent)
 
     def close(self) -> None:
         """Take the folder away."""

@@ -20,6 +20,7 @@ from openrtc_worker.control.target import Requester
 from openrtc_worker.hook import THREAD_NAME
 from openrtc_worker.lifecycle import ExitCode
 from openrtc_worker.probe import Answer, probe
+from openrtc_worker.reports import NoSocketFolderError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -101,23 +102,44 @@ async def _run(server: DeployServer, signals: DrainOnSignal) -> int:
     if line is not None:
         logger.error("%s", line)
         return ExitCode.CRASHED
-    try:
-        await server.open("openrtc")
-    except (ControlError, StateDirError) as error:
-        logger.error("%s", error)  # noqa: TRY400 - the line says what to do, a traceback would hide it
-        await boot.close()
+    if not await open_boot(server, "openrtc"):
         return ExitCode.CRASHED
     if boot.settings.deployment_version is None:
         logger.warning("no deployment_version: this worker is untagged and never part of a rollout")
     code = await _Life(server).live()
-    await boot.say_bye(code)
-    closed = code is not ExitCode.KILLED and await _close_livekit(server)
-    if not closed:
-        processes.kill_descendants()
-    await boot.close()
-    if not closed or not await _all_tasks_end():
+    if not await end(server, code) or not await _all_tasks_end():
         leave(code)  # a job's thread, or a task, that cannot be ended would keep the process for ever
     return code
+
+
+async def open_boot(server: DeployServer, runner_name: str) -> bool:
+    """Open the boot of *server*; False, after one line that says what to do, when it cannot be."""
+    try:
+        await server.open(runner_name)
+    except (ControlError, StateDirError, NoSocketFolderError) as error:
+        logger.error("%s", error)  # noqa: TRY400 - the line says what to do, a traceback would hide it
+        await server.boot.close()
+        return False
+    return True
+
+
+async def end(server: DeployServer, code: ExitCode, *, grace: float = 0.0) -> bool:
+    """Say bye, and close livekit's side and the boot; what does not close in time is killed.
+
+    Args:
+        server: whose boot is over.
+        code: with what it exits.
+        grace: seconds more that live calls get to end, which there are only if nothing drained.
+
+    Returns:
+        Whether everything closed; otherwise only :func:`leave` ends this process for sure.
+    """
+    await server.boot.say_bye(code)
+    closed = code is not ExitCode.KILLED and await _close_livekit(server, _CLOSE_TIMEOUT + grace)
+    if not closed:
+        processes.kill_descendants()
+    await server.boot.close()
+    return closed
 
 
 class _Life:
@@ -237,15 +259,15 @@ def _unpicklable(server: DeployServer) -> str | None:
     return None
 
 
-async def _close_livekit(server: DeployServer) -> bool:
+async def _close_livekit(server: DeployServer, timeout: float) -> bool:  # noqa: ASYNC109 - it says so when it passes
     """Close livekit's side; no call is live, so what does not close in time is killed. False when it did not."""
     if server.is_warming_up:  # livekit holds its lock until its processes are warm; nothing but they is there yet
         return False
     try:
-        async with asyncio.timeout(_CLOSE_TIMEOUT):
-            await server.aclose()
+        async with asyncio.timeout(timeout):
+            await server.close_livekit()
     except TimeoutError:
-        logger.warning("livekit did not close in %g s", _CLOSE_TIMEOUT)
+        logger.warning("livekit did not close in %g s", timeout)
         return False
     except Exception:  # the calls are over and counted: the exit code must not depend on the cleaning up
         logger.exception("livekit did not close")

@@ -134,6 +134,7 @@ class TestAgents:
     def test_agents_are_added_found_listed_and_removed(self):
         pool = AgentPool(default_llm="openai/gpt", default_greeting="hello")
         added = pool.add(" booking ", BookingAgent, stt=make_stt, greeting="good day")
+        assert AgentPool().runtime_snapshot().registered_agents == 0
         assert added == AgentConfig(
             name="booking",
             agent_class=BookingAgent,

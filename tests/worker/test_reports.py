@@ -18,6 +18,7 @@ from openrtc_worker.reports import (
     Ended,
     Hello,
     JobLine,
+    NoSocketFolderError,
     ReportSocket,
     SocketFolder,
 )
@@ -70,6 +71,18 @@ async def test_only_the_first_ending_is_said(worker, heard):
     assert [report for report in heard if isinstance(report, Ended)] == [
         Ended(job="job-1", ending=Ending.ERROR, error="ValueError: a[2J b")
     ]
+
+
+async def test_an_error_that_cannot_even_be_shown_is_a_failed_call_all_the_same(worker, heard):
+    class UnspeakableError(Exception):
+        def __str__(self):
+            raise ValueError
+
+    line = JobLine(worker.path, "job-1", lambda: None)
+    line.ended(Ending.ERROR, UnspeakableError())
+    await line.close()
+    worker.read_all()
+    assert heard[-1] == Ended(job="job-1", ending=Ending.ERROR, error="UnspeakableError")
 
 
 async def test_the_cut_reaches_the_job_that_it_is_for(worker, heard):
@@ -176,6 +189,13 @@ async def test_paths_fit_a_socket_whatever_the_temporary_folder_is(monkeypatch, 
         ears.close()
     assert not Path(ears.path).parent.exists()
     assert list(long.iterdir()) == []
+
+
+def test_no_temporary_folder_is_one_line_that_says_what_to_set(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(NoSocketFolderError, match=r"^no temporary folder .*No such file.*: set TMPDIR") as refused:
+        SocketFolder()
+    assert "\n" not in str(refused.value)
 
 
 async def test_the_socket_of_a_job_that_was_killed_is_taken_away(worker, heard):

@@ -105,6 +105,25 @@ async def test_a_taken_control_port_is_one_line_and_exit_1(switchboard):
     assert str(port) in line
 
 
+async def test_a_control_port_that_is_none_is_one_line_and_exit_1(switchboard):
+    worker = switchboard.launch(control_port="x")
+    assert await worker.exits() == 1
+    [line] = error_lines(worker)
+    assert "control_port must be a number" in line
+
+
+async def test_no_temporary_folder_is_one_line_and_exit_1(switchboard):
+    program = switchboard.program(
+        "templess",
+        "-c",
+        "import sys, tempfile; tempfile.tempdir = '/nonexistent'; from tests.support.pool_program import build\n"
+        "sys.exit(build({'control_port': 0}).run())",
+    )
+    assert await program.exit_code() == 1, program.tail()
+    assert "set TMPDIR" in program.tail()
+    assert "Traceback" not in program.tail()
+
+
 async def test_a_second_worker_of_the_same_id_and_state_dir_is_refused(switchboard, tmp_path):
     kept = {"isolation": "thread", "state_dir": str(tmp_path / "state")}
     await switchboard.start("w1", **kept)
@@ -236,6 +255,29 @@ class TestUnderLivekitsOwnCommandLine:
         assert '"exit_code":0' in said.rpartition("event: bye")[2]
         assert await worker.exits() == 0
         assert list(switchboard.scratch.glob("openrtc-*")) == []  # the sockets of its jobs are gone with it
+
+    @pytest.mark.parametrize("trouble", ["port", "state_dir"])
+    async def test_a_boot_that_cannot_be_opened_is_one_line_and_exit_1(self, switchboard, tmp_path, trouble):
+        no_folder = tmp_path / "file"
+        no_folder.touch()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            wrong = {"port": {"control_port": port}, "state_dir": {"state_dir": str(no_folder)}}[trouble]
+            worker = switchboard.launch(server={"isolation": "thread", **wrong}, cli=True)
+            assert await worker.exits() == 1
+        lines = [line for line in worker.log.splitlines() if '"ERROR"' in line]
+        assert len(lines) == 1, worker.log
+        [line] = lines
+        assert str({"port": port, "state_dir": no_folder}[trouble]) in line
+        assert "Traceback" not in worker.log
+
+    async def test_a_job_s_thread_that_cannot_be_ended_keeps_no_drained_worker(self, switchboard, operator):
+        server = {"isolation": "thread", "operator_keys": operator.keys, "drain_timeout": 1, "cut_grace": 1}
+        worker = await switchboard.start(server=server, cli=True)
+        await switchboard.call(do="block")
+        await worker.program.has(event="call")
+        await operator.asks(worker, "drain")
+        assert await worker.exits() == 5
 
 
 async def test_without_the_main_guard_it_says_what_to_write_and_exits_1(switchboard, tmp_path):
