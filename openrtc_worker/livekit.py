@@ -33,12 +33,13 @@ from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a 
 from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
 
-from openrtc_worker import processes, room
+from openrtc_worker import processes, room, runner
 from openrtc_worker.boot import Boot
 from openrtc_worker.control.target import Requester
 from openrtc_worker.hook import Question, consult
 from openrtc_worker.job import CURRENT, JobSide
 from openrtc_worker.ledger import Ending
+from openrtc_worker.lifecycle import ExitCode
 from openrtc_worker.offers import Acceptance, Answer, Offered, Offers, Rejection
 from openrtc_worker.probe import Credentials
 from openrtc_worker.routing import Route
@@ -202,8 +203,7 @@ class DeployServer(AgentServer):
             await self._open_under_livekit()
         self._is_running = True
         if self.isolates_processes:
-            # *private*: it ignores SIGINT in this process whenever a job process starts, and the signal is lost;
-            # job processes ignore it by ``_ignore_sigterm``
+            # *private*: it ignores SIGINT in *this* process while a job process starts, and a drain is lost
             supervised_proc._mask_ctrl_c = contextlib.nullcontext  # type: ignore[assignment]  # noqa: SLF001
         else:
             # *private*: made by the first calls' threads at once it is made twice, and the agents that have the
@@ -227,25 +227,31 @@ class DeployServer(AgentServer):
         self._proc_pool.on("process_closed", failed)
         self._proc_pool.once("process_ready", lambda _: self._proc_pool.off("process_closed", failed))
 
-    async def open(self, runner: str) -> None:
-        """Open the boot under *runner*. Raises ControlError or StateDirError; RuntimeError in a job's process."""
+    async def open(self, runner_name: str) -> None:
+        """Open the boot. Raises ControlError, StateDirError, NoSocketFolderError; RuntimeError in a job's process."""
         processes.check_main("DeployServer.run()")
-        self._runner = runner
         await self.boot.open()
+        self._runner = runner_name
 
     async def drain(self, timeout: Any = None) -> None:  # noqa: ARG002, ASYNC109 - livekit's; the boot owns time
         """Drain and return when the boot is over; what livekit's command line calls on a signal."""
-        self.boot.begin_drain(by=Requester(source="signal"))
-        await self.boot.until_exit()
+        if self._runner is not None:
+            self.boot.begin_drain(by=Requester(source="signal"))
+            await self.boot.until_exit()
 
     async def aclose(self) -> None:
-        """Close livekit's side; it can take long, so whoever calls it bounds it."""
-        if self._livekit_drain is not None:
-            self._livekit_drain.cancel()
-            await asyncio.gather(self._livekit_drain, return_exceptions=True)
+        """Close livekit's side. Under livekit's command line the boot ends too; what cannot be closed is killed."""
         if self._runner == "livekit":
             self._ending = self._ending or asyncio.create_task(self._end_boot())
             await asyncio.shield(self._ending)
+        else:
+            await self.close_livekit()
+
+    async def close_livekit(self) -> None:
+        """Close livekit's side alone; it can take long, so whoever calls it bounds it."""
+        if self._livekit_drain is not None:
+            self._livekit_drain.cancel()
+            await asyncio.gather(self._livekit_drain, return_exceptions=True)
         if self._is_running:
             await super().aclose()
         self._offers.stop()
@@ -256,7 +262,8 @@ class DeployServer(AgentServer):
             " run it with sys.exit(openrtc_worker.run(server)) instead"
         )
         self.boot.notes.findings.append("second_signal_cuts")
-        await self.open("livekit")
+        if not await runner.open_boot(self, "livekit"):
+            runner.leave(ExitCode.CRASHED)  # livekit's command line would log an error, wait for ever, and exit 0
         self._spawn(self._close_after_drain())
 
     async def _close_after_drain(self) -> None:
@@ -266,8 +273,9 @@ class DeployServer(AgentServer):
     async def _end_boot(self) -> None:
         """What our runner does at the end; livekit's cancels every task as soon as it is closed."""
         self.boot.calls.cut_all()  # its ``dev`` command does not drain: whatever is live is being cut
-        await self.boot.say_bye(self.boot.exit_code or 0)
-        await self.boot.close()
+        code, grace = self.boot.exit_code or ExitCode.DRAINED, self.boot.settings.cut_grace
+        if not await runner.end(self, code, grace=0 if self.draining else grace):
+            runner.leave(code)
 
     # -- what the boot asks (LiveKitSide) -----------------------------------------------------------------------
 
@@ -421,9 +429,7 @@ async def _run(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCont
 
 
 async def _hear(ctx: JobContext, job: JobSide) -> None:
-    """A room has no event for our own joining, nor does it announce whom we find there; and a session has none for
-    its start, which may be long before the entrypoint returns, or long after.
-    """
+    """Hear of what has no event: our own joining, whom we find there, and the start of a session."""
     joined = attached = False
     pause = 0.02
     while not (joined and attached):
