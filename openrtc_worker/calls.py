@@ -1,7 +1,7 @@
 """The calls of one boot, from the accepted offer to the books: what LiveKit and the jobs say meets here.
 
-Every method is called on the worker's loop. The lock is the boot's: it keeps readers in other threads away from
-books that are half written.
+Every method is called on the worker's loop, only :attr:`Calls.taken` is read from other threads too. The lock is the
+boot's: it keeps readers in other threads away from books that are half written.
 """
 
 from __future__ import annotations

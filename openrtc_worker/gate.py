@@ -80,9 +80,6 @@ class Gate:
         """Pending offers that are not assigned yet."""
         return tuple(job_id for job_id, accepted in self._accepted.items() if not accepted.assigned)
 
-    def is_pending(self, job_id: str) -> bool:
-        return job_id in self._accepted
-
     def taken(self, now: float, *, live: int) -> int:
         """Places taken: live calls, and pending offers as far as they count."""
         return live + sum(

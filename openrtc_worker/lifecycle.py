@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from openrtc_worker.contract.snapshot import State
 
-Effect = Literal["started", "already"]
+if TYPE_CHECKING:
+    from openrtc_worker.control.target import Effect
 
 
 class ExitCode(IntEnum):
@@ -57,10 +58,6 @@ class DrainShortened:
     """The deadline moved forward; audit it."""
 
     drain: Drain
-    source: str
-    actor: str
-    reason: str | None
-    op_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +142,6 @@ class Lifecycle:
         return self._drain
 
     @property
-    def closing(self) -> bool:
-        """Whether this worker is ending calls itself: a call that ends now without a hangup was cut."""
-        return self._cut_at is not None
-
-    @property
     def exit_code(self) -> ExitCode | None:
         """Set once the boot is over."""
         return self._exit
@@ -162,17 +154,6 @@ class Lifecycle:
         if self._cordoned:
             return "cordoned"
         return None if self._registered else "starting"
-
-    @property
-    def wake_at(self) -> float | None:
-        """When :meth:`tick` must be called next, or None."""
-        if self._exit is not None or self._drain is None:
-            return None
-        if self._quiet_at is not None:
-            return None if self._is_waiting else self._quiet_at + self._drain_linger
-        if self._cut_at is None:
-            return self._drain.deadline
-        return None if self._killed else self._cut_at + self._cut_grace
 
     @property
     def _has_cut(self) -> bool:
@@ -252,17 +233,16 @@ class Lifecycle:
             and self._quiet_at is None
         ):
             self._drain = replace(self._drain, deadline=deadline)
-            decisions.append(DrainShortened(self._drain, source, actor, reason, op_id))
+            decisions.append(DrainShortened(self._drain))
         decisions.extend(self._settle(now))
         return "already", tuple(decisions)
 
     def calls_changed(self, now: float, *, live: int, pending: int, cut: int) -> Decisions:
-        """The numbers of live calls, of accepted offers that may still become one, and of calls cut so far."""
-        self._live, self._pending, self._cut_calls = live, pending, cut
-        return self._settle(now)
+        """The numbers of live calls, of accepted offers that may still become one, and of calls cut so far.
 
-    def tick(self, now: float) -> Decisions:
-        """Time passed; call it at :attr:`wake_at`."""
+        Said every so often though nothing changed, it is how time passes.
+        """
+        self._live, self._pending, self._cut_calls = live, pending, cut
         return self._settle(now)
 
     def all_killed(self, now: float) -> Decisions:

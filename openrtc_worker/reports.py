@@ -269,7 +269,7 @@ class SocketFolder:
         except OSError as error:
             reason = error.strerror or error
             raise NoSocketFolderError(
-                f"no temporary folder for the sockets of jobs ({reason}): set TMPDIR to one that this worker may write"
+                f"no temporary folder for the sockets of jobs ({reason}): set TMPDIR to one that can be written"
             ) from None
         _sweep(self.path.parent)
 

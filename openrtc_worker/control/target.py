@@ -1,4 +1,4 @@
-"""What the control endpoint needs of the worker that it speaks for; ``DeployServer`` is one."""
+"""What the control endpoint needs of the worker that it speaks for; ``Boot`` is one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requester:
-    """Who asked: ``source`` is ``http``, ``signal`` or ``api``, ``actor`` an operator's name or ``system``."""
+    """Who asked.
+
+    Attributes:
+        source: ``http``, ``signal``, ``api``, ``livekit`` (the connection is lost for good) or ``system`` (the
+            worker itself).
+        actor: an operator's name or ``system``.
+    """
 
     source: str
     actor: str = "system"
