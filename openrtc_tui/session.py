@@ -182,9 +182,12 @@ class DemoSession(FleetSession):
         self.say("an embedded fleet: real workers, simulated calls, no media", "d drains the worker under the cursor")
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(super().run())
-            group.create_task(self._tell())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(super().run())
+                group.create_task(self._tell())
+        except ExceptionGroup as failures:
+            raise next((each for each in failures.exceptions if isinstance(each, CannotWatch)), failures) from None
 
     async def _tell(self) -> None:
         while True:

@@ -82,7 +82,10 @@ async def _act(args: argparse.Namespace, live: LiveFleet, view: FleetView) -> in
             for refusal in confirmed.refusals:
                 note(f"{refusal.key}  {refusal.why}")
             raise CommandError("the fleet changed meanwhile: nothing was asked of any worker", Exit.REFUSED)
-        result = await live.send(confirmed.asks, _tell_answer, lambda asked, text: note(f"{asked.key}  {text}"))
+        try:
+            result = await live.send(confirmed.asks, _tell_answer, lambda asked, text: note(f"{asked.key}  {text}"))
+        except PermissionError as refusal:  # the fleet file was edited to read_only meanwhile
+            raise CommandError(str(refusal), Exit.REFUSED) from None
         if result.stopped_by is not None or result.not_asked:
             return _stopped(result, args.action)
     code = Exit.REFUSED if barred else Exit.DONE
@@ -100,6 +103,9 @@ def _keys(args: argparse.Namespace, view: FleetView) -> list[str]:
     wanted: str | None = args.version_asked
     if not args.names:
         keys = [row.key for row in rows.values() if row.version == wanted]
+        for row in rows.values():
+            if row.snapshot is None:
+                note(f"{row.key}  was not heard, so nobody knows its version: it is left out")
         if not keys:
             raise CommandError(f"no worker of {wanted} was heard")
         return keys

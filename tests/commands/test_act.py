@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from openrtc_tui import cli
 from openrtc_tui.commands import act
+from openrtc_tui.live import LiveFleet
 from openrtc_tui.operations import control
 from openrtc_worker.contract.snapshot import State
 from tests.operations.lossy import LossyProxy
@@ -222,6 +225,26 @@ async def test_an_answer_that_stays_lost_is_exit_5(bench, monkeypatch, capsys):
         assert await act._run(args) == 5
     assert worker.asked == ["cordon"], "asked again and again, done once"
     assert "unknown: no answer came back" in capsys.readouterr().err
+
+
+async def test_of_a_whole_version_those_that_nobody_heard_are_named(bench):
+    worker = await bench.add("a-1", "v1")
+    await bench.add("b-1", "v2")
+    bench.write(urls={"silent": "http://127.0.0.1:1"})
+    done = await bench.run("drain", "--version", "v1", "--yes")
+    assert done.code == 0
+    assert "silent  was not heard" in done.err
+    assert worker.asked == ["drain"]
+
+
+async def test_a_file_that_became_read_only_after_the_confirmation_is_a_refusal(bench, monkeypatch, capsys):
+    worker = await bench.add("a-1")
+    await bench.add("a-2")
+    monkeypatch.setattr(LiveFleet, "read_only", property(lambda _live: True))
+    arguments = ["drain", "a-1", "--yes", "--fleet", str(bench.file)]
+    assert await asyncio.to_thread(cli.main, arguments) == 6
+    assert "nothing is asked of any worker" in capsys.readouterr().err
+    assert worker.asked == []
 
 
 # ---------------------------------------------------------------------------------------------- on a terminal

@@ -195,6 +195,8 @@ async def test_a_fleet_that_cannot_be_watched_ends_the_dashboard_in_words(tmp_pa
         app = DeployApp(session, Look(zone=UTC))
         async with app.run_test():
             await until(lambda: app.return_code == 1, what="the end")
+        with pytest.raises(CannotWatch, match=r"alice\.pem"):
+            await DemoSession(session.file, read_only=False, news=list).run()
 
 
 async def test_news_of_the_embedded_fleet_goes_to_the_event_lines(tmp_path: Path) -> None:
