@@ -8,6 +8,7 @@ happens on the worker's event loop; :meth:`Boot.begin_drain`, :meth:`Boot.runtim
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -190,8 +191,10 @@ class Boot:
             await self._control.say_bye(self.runtime_snapshot())
         if self._file is not None:
             self._file.exited(code)
-        await asyncio.to_thread(self._outbox.stop, _FLUSH_TIMEOUT)
-        await asyncio.to_thread(self._trail.stop, _FLUSH_TIMEOUT)
+        with contextlib.suppress(TimeoutError):  # the loop's executor may be full of resolvers that hang
+            async with asyncio.timeout(2 * _FLUSH_TIMEOUT + 1):
+                await asyncio.to_thread(self._outbox.stop, _FLUSH_TIMEOUT)
+                await asyncio.to_thread(self._trail.stop, _FLUSH_TIMEOUT)
 
     async def close(self) -> None:
         """Close what :meth:`open` opened, as far as it got."""

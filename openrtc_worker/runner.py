@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from openrtc_worker import processes
 from openrtc_worker.call_file import StateDirError
@@ -23,12 +23,15 @@ from openrtc_worker.probe import Answer, probe
 from openrtc_worker.reports import NoSocketFolderError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from types import FrameType
 
     from openrtc_worker.boot import Boot
     from openrtc_worker.livekit import DeployServer
 
 logger = logging.getLogger(__name__)
+
+_Found = TypeVar("_Found")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LINE_EVERY = 10.0
@@ -39,6 +42,11 @@ _CLOSE_TIMEOUT = 10.0
 """Seconds that livekit gets to close what is idle, once no call is live."""
 
 _THREAD_TIMEOUT = 2.0
+
+_NO_JOB_PROCESS = (
+    "job processes do not start, each said why above: often run() is not under"
+    ' if __name__ == "__main__": in the program\'s module, which job processes import again'
+)
 
 
 def run(server: DeployServer) -> int:
@@ -55,7 +63,7 @@ def run(server: DeployServer) -> int:
     threads = set(threading.enumerate())
     signals = DrainOnSignal(server.boot)
     signals.install()
-    code = asyncio.run(_run(server, signals))
+    code = asyncio.run(_run_and_end(server, signals))
     _leave_if_threads_remain(code, threads)
     return code
 
@@ -89,6 +97,16 @@ class DrainOnSignal:
 
     def _drain(self, name: str) -> None:
         self._boot.begin_drain(by=Requester(source="signal", reason=name))
+
+
+async def _run_and_end(server: DeployServer, signals: DrainOnSignal) -> int:
+    code = await _run(server, signals)
+    # asyncio waits for its executor's threads without a bound, and one may be in a resolver that hangs
+    ending = asyncio.create_task(asyncio.get_running_loop().shutdown_default_executor())
+    _, hanging = await asyncio.wait({ending}, timeout=_THREAD_TIMEOUT)
+    if hanging:
+        leave(code)
+    return code
 
 
 async def _run(server: DeployServer, signals: DrainOnSignal) -> int:
@@ -184,7 +202,10 @@ class _Life:
             logger.error("SSL_CERT_FILE or SSL_CERT_DIR cannot be used: %s", error)  # noqa: TRY400 - one line
             return ExitCode.NEVER_CONNECTED
         while not self._draining.is_set():
-            answer, detail = await probe(credentials, tls=tls)
+            found = await self._unless_draining(probe(credentials, tls=tls))
+            if found is None:
+                return None
+            answer, detail = found
             now = time.monotonic() - started
             if answer is Answer.WELCOME:
                 return None
@@ -207,6 +228,16 @@ class _Life:
                     await self._draining.wait()
         return None
 
+    async def _unless_draining(self, asked: Coroutine[Any, Any, _Found]) -> _Found | None:
+        """What *asked* returns; None as soon as a drain begins, which must not wait for a resolver that hangs."""
+        asking, draining = asyncio.create_task(asked), asyncio.create_task(self._draining.wait())
+        try:
+            await asyncio.wait({asking, draining}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            asking.cancel()
+            draining.cancel()
+
     async def _register(self, running: asyncio.Task[None]) -> ExitCode | None:
         """Wait for the first registration; None when it came, or when the boot goes on without one."""
         patience = self._boot.settings.connect_timeout
@@ -223,10 +254,7 @@ class _Life:
         if self._over.done() or self._registered.is_set() or self._boot.draining:
             return None
         if self._server.job_processes_fail.is_set():
-            logger.error(
-                "job processes do not start, each said why above: often run() is not under"
-                ' if __name__ == "__main__": in the program\'s module, which job processes import again'
-            )
+            logger.error(_NO_JOB_PROCESS)
             return ExitCode.CRASHED
         if not running.done() or self._server.gave_up:
             url = self._server.credentials().url
@@ -237,11 +265,21 @@ class _Life:
 
     async def _serve(self, running: asyncio.Task[None]) -> ExitCode:
         """Until the boot is over. Should livekit give up before, its calls are let end all the same."""
-        await asyncio.wait({running, self._over}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._over.done():
-            error = None if running.cancelled() else running.exception()
-            logger.error("the connection to LiveKit is lost for good: %s", error or "the worker was closed")
-            self._boot.begin_drain(by=Requester(source="livekit", reason=str(error or "closed")))
+        stuck = asyncio.create_task(self._server.job_processes_fail.wait())
+        try:
+            await asyncio.wait({running, self._over, stuck}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stuck.cancel()
+        if self._over.done():
+            return await self._over
+        if self._server.job_processes_fail.is_set():  # without idle processes the first calls find it out
+            logger.error(_NO_JOB_PROCESS)
+            self._boot.begin_drain(by=Requester(source="livekit", reason="job processes do not start"))
+            code = await self._over
+            return ExitCode.CRASHED if code in (ExitCode.DRAINED, ExitCode.NEVER_CONNECTED) else code
+        error = None if running.cancelled() else running.exception()
+        logger.error("the connection to LiveKit is lost for good: %s", error or "the worker was closed")
+        self._boot.begin_drain(by=Requester(source="livekit", reason=str(error or "closed")))
         return await self._over
 
 

@@ -81,10 +81,13 @@ class Switchboard:
             TMPDIR=str(self.scratch),
         )
 
-    def program(self, name: str, *arguments: str) -> Program:
+    def program(self, name: str, *arguments: str, **env: str) -> Program:
         """Any Python program with a worker's environment; it is killed with the workers."""
         program = Program(
-            [sys.executable, *arguments], name=name, directory=self.directory, env=self.environment(name)
+            [sys.executable, *arguments],
+            name=name,
+            directory=self.directory,
+            env={**self.environment(name), **env},
         )
         self.programs.append(program)
         return program

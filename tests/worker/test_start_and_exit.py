@@ -338,3 +338,50 @@ async def test_the_hard_cap_ends_the_process_whatever_became_of_its_output(switc
     )
     program = switchboard.program("mute", str(module), stdout)
     assert await program.exit_code() == 5, program.tail()
+
+
+SLOW_RESOLVER = """
+import socket, sys, time
+from tests.support.pool_program import build
+real = socket.getaddrinfo
+def slow(host, *rest, **more):
+    if host == "livekit.slow.example":
+        print("asked", flush=True)
+        time.sleep(3600)
+    return real(host, *rest, **more)
+socket.getaddrinfo = slow
+if __name__ == "__main__":
+    sys.exit(build({"control_port": 0, "isolation": "thread", "drain_linger": 0.2, "connect_timeout": 0}).run())
+"""
+
+
+async def test_a_resolver_that_hangs_keeps_no_worker_that_has_a_signal(switchboard, tmp_path):
+    module = tmp_path / "slow.py"
+    module.write_text(SLOW_RESOLVER)
+    program = switchboard.program("slow", str(module), LIVEKIT_URL="ws://livekit.slow.example:7880")
+    await until(lambda: "asked" in program.out.read_text(), what="the question")
+    program.signal(signal.SIGTERM)
+    assert await program.exit_code() == 0, program.tail()
+
+
+UNGUARDED_AND_COLD = """
+import sys
+from openrtc_worker import DeployServer, run
+async def call(ctx): pass
+server = DeployServer(deployment_version="v1", control_port=0, drain_linger=0.2, after_drain="exit",
+                      num_idle_processes=0)
+server.rtc_session(call)
+sys.exit(run(server))
+"""
+
+
+async def test_job_processes_that_fail_only_once_calls_come_end_the_worker_with_1(switchboard, tmp_path):
+    """Without idle processes nothing is tried before the first call; it must not go on to lose every caller."""
+    module = tmp_path / "cold.py"
+    module.write_text(UNGUARDED_AND_COLD)
+    program = switchboard.program("cold", str(module))
+    await until(switchboard.dispatcher.workers, what="a registration")
+    for number in range(3):
+        await switchboard.call(f"booking-{number}")
+    assert await program.exit_code(within=60) == 1, program.tail()
+    assert "job processes do not start" in program.err.read_text()
