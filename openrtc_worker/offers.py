@@ -5,7 +5,6 @@ Every refusal passes the call on: with livekit's default, a refused call is ende
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -86,7 +85,20 @@ class Offers:
         self._hooks = HookThread()
 
     async def answer(self, offered: Offered, request: Request, *, deployment: str | None, hook: Hook | None) -> None:
-        """Answer one offer; without a *hook* everything that the gate lets in is taken."""
+        """Answer one offer; without a *hook* everything that the gate lets in is taken. Raises no error of ours.
+
+        livekit passes an offer on that is left without an answer.
+        """
+        try:
+            await self._answer(offered, request, deployment=deployment, hook=hook)
+        except Exception:
+            logger.exception("an offer of room %s could not be answered", offered.room)
+
+    def stop(self) -> None:
+        """No hook is asked any more."""
+        self._hooks.stop(_STOP_HOOK_TIMEOUT)
+
+    async def _answer(self, offered: Offered, request: Request, *, deployment: str | None, hook: Hook | None) -> None:
         route = self._router(offered)
         refusal = self._boot.refusal() or route.refusal
         if refusal is not None:
@@ -101,16 +113,10 @@ class Offers:
             tenant=tenant(job_metadata=offered.job_metadata, room_metadata=offered.room_metadata),
             deployment=deployment,
         )
-        # what accepting raises is counted, and logged or audited, where it is raised
-        with contextlib.suppress(Exception):
-            if hook is None:
-                await self._accept(request, call, Acceptance())
-            else:
-                await self._ask(hook, request, call)
-
-    def stop(self) -> None:
-        """No hook is asked any more."""
-        self._hooks.stop(_STOP_HOOK_TIMEOUT)
+        if hook is None:
+            await self._accept(request, call, Acceptance())
+        else:
+            await self._ask(hook, request, call)
 
     async def _ask(self, hook: Hook, request: Request, call: Call) -> None:
         timeout = self._boot.settings.answer_timeout
@@ -128,22 +134,24 @@ class Offers:
             question.close("this offer was refused: the hook returned without an answer")
             await self._refuse(request, "user_rejected")
             return
+        failure: Exception | None = None
         try:
             if isinstance(given.answer, Acceptance):
-                await self._accept(request, call, given.answer)
+                failure = await self._accept(request, call, given.answer)
             else:
                 reason = "user_terminated" if given.answer.terminate else "user_rejected"
                 await self._refuse(request, reason, terminate=given.answer.terminate)
         except BaseException as error:
             given.settle(error)
             raise
-        given.settle()
+        given.settle(failure)
 
-    async def _accept(self, request: Request, call: Call, wishes: Acceptance) -> None:
+    async def _accept(self, request: Request, call: Call, wishes: Acceptance) -> Exception | None:
+        """Returns why it came to nothing, which is counted, and logged or audited, by then."""
         refusal = self._boot.refusal()  # the hook took its time: what held before it may not hold now
         if refusal is not None:
             await self._refuse(request, refusal)
-            raise OfferClosedError(f"this offer was refused: {refusal}")
+            return OfferClosedError(f"this offer was refused: {refusal}")
         self._boot.offer_answered(call)
         try:
             await request.accept(
@@ -152,13 +160,17 @@ class Offers:
                 metadata=wishes.metadata,
                 attributes={**(wishes.attributes or {}), **self._boot.attributes},
             )
-        except self._lost:
+        except self._lost as error:
             self._boot.offer_lost(call)
-            raise
+            return error
+        except Exception as error:  # whatever livekit raises on the way to a running job
+            self._boot.launch_failed(call, error)
+            return error
         except BaseException as error:
             self._boot.launch_failed(call, error)
             raise
         self._boot.call_started(call)
+        return None
 
     async def _refuse(self, request: Request, reason: str, *, terminate: bool = False) -> None:
         self._boot.offer_refused(reason)

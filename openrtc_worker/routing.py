@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from openrtc_worker.contract.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 MAX_TENANT = 128
 
@@ -56,10 +57,15 @@ def tenant(*, job_metadata: str, room_metadata: str) -> str | None:
 
 
 def _value(metadata: str, key: str) -> Any:
+    return _fields(metadata).get(key)
+
+
+@lru_cache(maxsize=4)  # an offer's two texts are asked for the agent, then for the tenant: each is parsed once
+def _fields(metadata: str) -> Mapping[str, Any]:
     if not metadata.lstrip().startswith("{"):
-        return None
+        return {}
     try:
         parsed = json.loads(metadata)
     except (ValueError, RecursionError):
-        return None
-    return parsed.get(key) if isinstance(parsed, dict) else None
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openrtc_worker import routing
 from openrtc_worker.routing import Route, route, tenant
 
 SEVERAL = ("booking", "sales", "sales-eu")
@@ -84,3 +85,13 @@ def test_deep_metadata_is_no_json_for_us():
 )
 def test_the_tenant_comes_from_job_then_room(job, room, expected):
     assert tenant(job_metadata=job, room_metadata=room) == expected
+
+
+def test_each_metadata_of_an_offer_is_parsed_once(monkeypatch):
+    parsed = []
+    real = json.loads
+    monkeypatch.setattr(routing.json, "loads", lambda text: parsed.append(text) or real(text))
+    job, room = '{"agent": null, "of": "this test"}', '{"agent": "sales", "of": "this test"}'
+    assert asked(job=job, room=room) == Route(agent="sales")
+    assert tenant(job_metadata=job, room_metadata=room) is None
+    assert parsed == [job, room]
