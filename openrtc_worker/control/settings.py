@@ -58,7 +58,7 @@ class ControlSettings:
         Raises:
             ControlError: with one line.
         """
-        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 0 <= self.port <= 65535:
+        if type(self.port) is not int or not 0 <= self.port <= 65535:  # a bool is an int
             raise ControlError(f"control_port must be a number from 0 to 65535, not {self.port!r}")
         if not self.host:
             raise ControlError("control_host must not be empty: 0.0.0.0 is every address of this machine")
