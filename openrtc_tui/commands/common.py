@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from openrtc_tui.commands.exits import CommandError, Exit
 from openrtc_tui.fleet_file import FleetFileError, load_fleet_file
 from openrtc_tui.live import KeyFileError, LiveFleet
+from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import VerdictWord
-from openrtc_tui.widgets.words import clock_time, dropped_range, verdict_word
+from openrtc_tui.widgets.words import clock_time, verdict_word
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +63,7 @@ def exit_of(verdict: Verdict) -> Exit:
 
 def verdict_text(verdict: Verdict) -> str:
     """``dropped 0 PROVEN`` and its like."""
-    return f"dropped {dropped_range(verdict)} {verdict_word(verdict)}"
+    return f"dropped {range_text(verdict)} {verdict_word(verdict)}"
 
 
 def note(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import WorkerRow, WorkerState
 from openrtc_tui.widgets.paint import Line, Look, Span, fit
 from openrtc_tui.widgets.rows import SEVERITY_ROLES, VERDICT_ROLES, note
@@ -15,7 +16,6 @@ from openrtc_tui.widgets.words import (
     NOT_AVAILABLE,
     age,
     count,
-    dropped_range,
     duration,
     time_left,
     verdict_word,
@@ -106,9 +106,7 @@ def _drain(row: WorkerRow, snapshot: RuntimeSnapshot | None, now: float, look: L
 def _counts(row: WorkerRow, snapshot: RuntimeSnapshot | None, width: int) -> list[Line]:
     verdict = row.verdict
     role: Role = VERDICT_ROLES[verdict.word]
-    lines = [
-        _fact("dropped", Span(dropped_range(verdict), role, bold=True), Span(f"  {verdict_word(verdict)}", role))
-    ]
+    lines = [_fact("dropped", Span(range_text(verdict), role, bold=True), Span(f"  {verdict_word(verdict)}", role))]
     if snapshot is None:
         return lines
     if snapshot.ledger is not None:

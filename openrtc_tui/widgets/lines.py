@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import FleetView, VerdictWord, VersionLine, WorkerState
 from openrtc_tui.widgets.paint import Line, Look, Span, clip_line, fit, join, spread, width_of
 from openrtc_tui.widgets.rows import SEVERITY_ROLES, VERDICT_ROLES, Setting
-from openrtc_tui.widgets.words import count, dropped_range, spaced, time_left, verdict_word
+from openrtc_tui.widgets.words import count, spaced, time_left, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +158,7 @@ def verdict_line(view: FleetView, width: int) -> list[Span]:
     role = VERDICT_ROLES[verdict.word]
     left = [
         INDENT,
-        Span(f"dropped {dropped_range(verdict)}", role, bold=True),
+        Span(f"dropped {range_text(verdict)}", role, bold=True),
         Span("  "),
         Span(verdict_word(verdict), "muted" if verdict.word is VerdictWord.OPEN else role),
     ]

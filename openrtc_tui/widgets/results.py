@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import FleetView, WorkerRow, WorkerState
 from openrtc_tui.widgets.paint import Line, Lines, Look, Span, fit, spread
 from openrtc_tui.widgets.rows import VERDICT_ROLES
-from openrtc_tui.widgets.words import count, dropped_range, time_left, verdict_word
+from openrtc_tui.widgets.words import count, time_left, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,7 +155,7 @@ def _effect(result: Result, view: FleetView) -> list[Span]:
     if result.boot_id is not None and row.boot_id != result.boot_id:
         return [Span("since restarted", "warning")]
     if row.state in (WorkerState.DRAINED, WorkerState.EXITED):
-        verdict = f"dropped {dropped_range(row.verdict)} {verdict_word(row.verdict)}"
+        verdict = f"dropped {range_text(row.verdict)} {verdict_word(row.verdict)}"
         return [Span(f"{row.state}, ", "muted"), Span(verdict, VERDICT_ROLES[row.verdict.word])]
     return [Span(_progress(row, result, view), "text")]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import Finding, FleetView, Severity, VerdictWord, WorkerRow, WorkerState
 from openrtc_tui.widgets.columns import GAP, Column, ColumnName
 from openrtc_tui.widgets.paint import Look, Span, fit
 from openrtc_tui.widgets.palette import Role
-from openrtc_tui.widgets.words import NOT_AVAILABLE, age, count, dropped_range, duration, time_left, verdict_word
+from openrtc_tui.widgets.words import NOT_AVAILABLE, age, count, duration, time_left, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +90,7 @@ def note(row: WorkerRow, look: Look, *, short: bool = False) -> tuple[str, Role]
 
 def _own_note(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
     if row.closed:
-        return f"restarted: dropped {dropped_range(row.verdict)} {verdict_word(row.verdict)}", _verdict_role(row)
+        return f"restarted: dropped {range_text(row.verdict)} {verdict_word(row.verdict)}", _verdict_role(row)
     match row.state:
         case WorkerState.LOST | WorkerState.STALE:
             return _silence(row, look, short=short)
@@ -98,7 +99,7 @@ def _own_note(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
                 return row.last_failure, "muted"
             return ("registering" if row.snapshot is not None else "connecting"), "muted"
         case WorkerState.DRAINED | WorkerState.EXITED:
-            said = f"{dropped_range(row.verdict)} {verdict_word(row.verdict)}"
+            said = f"{range_text(row.verdict)} {verdict_word(row.verdict)}"
             return (said if short else f"dropped {said}"), _verdict_role(row)
     return ("no longer in the fleet file", "warning") if row.orphan else ("", "muted")
 

@@ -68,12 +68,6 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def dropped_range(verdict: Verdict) -> str:
-    """Dropped calls from confirmed to possible: ``0``, ``0–6``, ``0–6+`` (or ``0+``) where the upper end is open."""
-    low, high = verdict.confirmed, max(verdict.confirmed, verdict.possible)
-    return (f"{low}" if low == high else f"{low}–{high}") + ("" if verdict.exact else "+")
-
-
 def verdict_word(verdict: Verdict) -> str:
     """The word behind the range: ``so far`` while it is open, else ``PROVEN``, ``UNPROVEN`` or ``VIOLATED``."""
     return "so far" if verdict.word is VerdictWord.OPEN else verdict.word.upper()

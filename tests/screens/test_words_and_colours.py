@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
+from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import Finding, FleetView, Verdict, VerdictWord, VersionLine, WorkerState
 from openrtc_tui.terminal import look_of_terminal
 from openrtc_tui.widgets import words
@@ -85,7 +86,7 @@ def test_dropped_calls_are_a_range_with_a_word(verdict: Verdict, said: str) -> N
 def test_a_bare_zero_is_never_printed_for_unproven(word: VerdictWord, possible: int, exact: bool) -> None:
     if possible == 0 and exact:
         return  # such a verdict does not exist: nothing is possible and nothing is open
-    assert words.dropped_range(Verdict(word, 0, possible, exact)) != "0"
+    assert range_text(Verdict(word, 0, possible, exact)) != "0"
 
 
 def test_a_proof_on_a_narrow_screen_still_says_what_it_does_not_cover() -> None:
