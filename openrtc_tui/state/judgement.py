@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from openrtc_tui.state.contact import LOST_AFTER
 from openrtc_tui.state.reason import Cause, is_cause, reason
 from openrtc_tui.state.verdict import NOTHING_SEEN, combine, total
-from openrtc_tui.state.view import VerdictWord, WorkerState
+from openrtc_tui.state.view import Verdict, VerdictWord, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from openrtc_tui.state.boot import Boot
     from openrtc_tui.state.fleet import Fleet
     from openrtc_tui.state.rollout import Pair
-    from openrtc_tui.state.view import Verdict
     from openrtc_tui.state.worker import Worker
 
 
@@ -24,8 +23,9 @@ class Judgement:
 
     The boots of the version being left count that were seen since the rollout began, and with them what boots of
     the new version dropped in that time. A boot that was killed to make room for the first one of the new version
-    was last heard just before that began; it must not slip through. Nothing is proven before every target was heard
-    or at least tried (``complete``): the next answer may come from a boot with calls.
+    was last heard just before that began, or never here: it must not slip through. Nothing is proven before every
+    target was heard or at least tried (``complete``), as the next answer may come from a boot with calls, nor of a
+    boot that two targets show at once.
     """
 
     def __init__(self, fleet: Fleet, pair: Pair | None, *, complete: bool) -> None:
@@ -35,6 +35,7 @@ class Judgement:
         self.began: float | None = None
         """When the rollout began; None without one, or before a boot of the new version was heard."""
         self._causes: list[Cause] = []
+        self._unseen: list[tuple[str, int]] = []
         self._leaving: list[tuple[Verdict, bool]] = []
         self._others: list[Verdict] = []
         forgotten = 0
@@ -51,7 +52,7 @@ class Judgement:
         unheard = [
             key for key, worker in fleet.workers.items() if worker.boot is None and worker.state is WorkerState.LOST
         ]
-        self.reason = reason(self._causes, forgotten, unheard, fleet.clock_text)
+        self.reason = reason(self._causes, forgotten, unheard, fleet.clock_text, unseen=self._unseen)
         """Why the verdict is what it is."""
 
     def _verdict(self) -> Verdict:
@@ -88,10 +89,21 @@ class Judgement:
         return version in self.pair and (self.began is None or seen_at >= self.began - LOST_AFTER)
 
     def _take(self, boot: Boot, worker: Worker | None) -> None:
+        if boot.unseen_before and (self.began is None or boot.began >= self.began):
+            lost = boot.unseen_before  # of a boot that nobody here ever heard, whatever its version
+            self._others.append(Verdict(VerdictWord.VIOLATED, lost, lost))
+            self._unseen.append((boot.owner if worker is None else worker.key, lost))
         seen_at = float("inf") if worker is not None and worker.is_heard else boot.seen_at
         if not self._counts(boot.version, seen_at):
             return
-        self._add(boot.version, boot.verdict, settled=boot.settled)
+        if (
+            worker is not None
+            and boot.verdict.word is VerdictWord.PROVEN
+            and self._fleet.peers.is_duplicate(worker.key)
+        ):
+            self._add(boot.version, NOTHING_SEEN, settled=False)
+        else:
+            self._add(boot.version, boot.verdict, settled=boot.settled)
         state = worker.state if worker is not None else WorkerState.EXITED
         if is_cause(boot, state):
             name = worker.key if worker is not None else boot.owner

@@ -36,7 +36,14 @@ def is_cause(boot: Boot, state: WorkerState) -> bool:
     return verdict.word is not VerdictWord.PROVEN
 
 
-def reason(causes: Sequence[Cause], forgotten: int, unheard: Sequence[str], clock: Callable[[float], str]) -> str:
+def reason(
+    causes: Sequence[Cause],
+    forgotten: int,
+    unheard: Sequence[str],
+    clock: Callable[[float], str],
+    *,
+    unseen: Sequence[tuple[str, int]] = (),
+) -> str:
     """The reason, empty when there is nothing to say.
 
     Args:
@@ -44,9 +51,12 @@ def reason(causes: Sequence[Cause], forgotten: int, unheard: Sequence[str], cloc
         forgotten: calls possibly dropped by boots that are remembered as a number only.
         unheard: targets never heard, of which the verdict therefore says nothing.
         clock: a time of day from Unix seconds.
+        unseen: targets whose earlier boot was never heard here and died with so many calls.
     """
     ordered = sorted(causes, key=_weight)
-    parts: list[str] = []
+    parts = [f"{calls_text(number)} died with an earlier boot of {key}" for key, number in unseen[:1]]
+    if len(unseen) > 1:
+        parts.append(f"{calls_text(sum(number for _, number in unseen[1:]))} with those of {len(unseen) - 1} more")
     left = len(ordered)
     for cause in ordered[:MOST_PARTS]:
         parts.append(_say(cause, clock))

@@ -376,3 +376,31 @@ def test_a_boot_replaced_by_the_first_of_the_new_version_counts_however_long_tha
     scene.now += 300
     scene.hear("a", new("2", uptime_seconds=0.0))
     assert scene.view().verdict == Verdict(UNPROVEN, 0, 6)
+
+
+# -- what nobody here saw ------------------------------------------------------------------------------------------
+
+
+def test_calls_that_died_with_a_boot_never_heard_here_are_confirmed_by_its_successor():
+    scene = rollout("a", "b")
+    scene.hear("a", old("1", "drained"))
+    scene.hear("b", new("2", uptime_seconds=5.0, died=("gone", 2)))
+    view = scene.view()
+    assert view.verdict == Verdict(VIOLATED, 2, 2)
+    assert view.verdict_reason == "2 calls died with an earlier boot of b"
+
+
+def test_calls_that_died_long_before_the_rollout_are_not_its_own():
+    scene = rollout("a", "b", "c")
+    scene.hear("a", old("1", "drained"))
+    scene.hear("b", old("2", "drained", uptime_seconds=900.0, died=("gone", 2)))
+    scene.hear("c", new("3", uptime_seconds=5.0))
+    assert scene.view().verdict == Verdict(PROVEN)
+
+
+def test_a_boot_that_two_targets_show_at_once_is_not_proven():
+    scene = rollout("a", "a-again", "b")
+    scene.hear("b", new("2"))
+    scene.hear("a-again", old("1", live=3))
+    scene.hear("a", old("1", "drained", counts={"completed": 3}))
+    assert scene.view().verdict.word is OPEN
