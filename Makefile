@@ -25,26 +25,32 @@ $(BIN)/python:
 	@echo "==> making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-# pip's own progress is shown: the first installation takes a minute or two.
+# The first installation takes a minute or two; pip names what it installs meanwhile.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> installing the dashboard and the worker into $(VENV) (once)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location --quiet --progress-bar on \
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
 		-c constraints.txt -e ".[worker]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> installing what the tests need into $(VENV) (once)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location --quiet --progress-bar on \
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
 		-c constraints.txt -e ".[worker,dev]"
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	@$(BIN)/openrtc-tui demo $(ARGS)
 
+# The gate is for the whole suite: with ARGS the tests that are named run without it.
 test: $(VENV)/.dev
+ifeq ($(strip $(ARGS)),)
 	@echo "==> tests, with the coverage gate"
 	@rm -f .coverage .coverage.*
-	@$(PYTEST) -n 4 --dist loadfile --cov --cov-report=term $(ARGS)
+	@$(PYTEST) -n 4 --dist loadfile --cov --cov-report=term
+else
+	@echo "==> tests: $(ARGS)"
+	@$(PYTEST) $(ARGS)
+endif
 
 test-livekit: $(VENV)/.dev
 	@echo "==> the same workers on LiveKit's real server"
