@@ -15,6 +15,7 @@ from openrtc_tui.commands.exits import Exit
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.state.view import EventLine, FleetView, Verdict, WorkerRow
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 PIPE_WIDTH: Final = 160
 """Columns of the table where there is no terminal: notes are then rarely clipped."""
+MOST_NAMES: Final = 10
+"""Workers named in one line; the table below has them all."""
 _CLEAR: Final = "\x1b[H\x1b[J"
 
 
@@ -164,7 +167,7 @@ def status_lines(view: FleetView, live: LiveFleet) -> list[str]:
     """The lines of the main screen that need no keys: header, versions, verdict, workers."""
     from openrtc_tui.widgets.columns import GAP, columns_for
     from openrtc_tui.widgets.glyphs import ASCII, UNICODE
-    from openrtc_tui.widgets.lines import Watching, header_line, verdict_line, version_lines
+    from openrtc_tui.widgets.lines import Watching, header_line, never_heard, verdict_line, version_lines
     from openrtc_tui.widgets.paint import Look, fit
     from openrtc_tui.widgets.rows import Setting, row_line
 
@@ -186,7 +189,17 @@ def status_lines(view: FleetView, live: LiveFleet) -> list[str]:
 
     return [
         *(shown for line in lines if (shown := text(line))),
+        *_silent(never_heard(view)),
         "",
         f"  {heading}",
         *(f"  {text(row_line(row, columns, look, setting))}" for row in view.rows),
     ]
+
+
+def _silent(names: Sequence[str]) -> list[str]:
+    """A line with the workers that were never heard: nothing above it speaks for them."""
+    if not names:
+        return []
+    rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    was = "1 worker was" if len(names) == 1 else f"{len(names)} workers were"
+    return [f"  {was} never heard: {', '.join(names[:MOST_NAMES])}{rest}"]

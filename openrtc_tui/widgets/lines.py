@@ -9,7 +9,7 @@ from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import FleetView, VerdictWord, VersionLine, WorkerState
 from openrtc_tui.widgets.paint import Line, Look, Span, clip_line, fit, join, spread, width_of
 from openrtc_tui.widgets.rows import SEVERITY_ROLES, VERDICT_ROLES, Setting
-from openrtc_tui.widgets.words import count, spaced, time_left, verdict_word
+from openrtc_tui.widgets.words import NOT_AVAILABLE, count, spaced, time_left, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,20 +103,28 @@ def version_lines(view: FleetView, look: Look, width: int) -> list[Line]:
 def _version_line(line: VersionLine, view: FleetView, look: Look, width: int, names: int) -> list[Span]:
     wide = width >= WIDE
     role = _role(line, view)
+    unknown = not line.workers and bool(never_heard(view))  # its workers may be among those nobody heard
+    calls = NOT_AVAILABLE if unknown else str(line.calls)
     spans = [
         INDENT,
         Span(fit(_name(line), names, look.glyphs.ellipsis), role, bold=True),
         Span(f" {line.role or '':<7}", "muted"),
-        Span(f"{line.calls:>5}" if wide else f"{line.calls:>3}", "strong"),
+        Span(f"{calls:>5}" if wide else f"{calls:>3}", "muted" if unknown else "strong"),
         Span(" call  " if line.calls == 1 else " calls ", "muted"),
         Span(look.glyphs.spark(line.trend, 10 if wide else 6), "muted" if role == "text" else role, bold=False),
     ]
     facts = _facts(line, view, look, wide)
     if wide:
-        states = f" {look.glyphs.dot} ".join([count(line.workers, "worker"), *_states(line.by_state)])
+        workers = "no worker heard" if unknown else count(line.workers, "worker")
+        states = f" {look.glyphs.dot} ".join([workers, *_states(line.by_state)])
         room = 34 if width < 140 else 50
         spans += [Span("   "), Span(fit(states, room, look.glyphs.ellipsis), "muted")]
     return [*spans, Span("  "), *join(facts, "   " if wide else "  ")]
+
+
+def never_heard(view: FleetView) -> tuple[str, ...]:
+    """The targets that told nothing yet, in the order of the rows: their version and their calls are unknown."""
+    return tuple(row.key for row in view.rows if row.snapshot is None and not row.closed)
 
 
 def _states(by_state: Sequence[tuple[WorkerState, int]]) -> list[str]:
@@ -127,7 +135,8 @@ def _facts(line: VersionLine, view: FleetView, look: Look, wide: bool) -> list[L
     """What is left to say of a version: when it is cut and last took a call, or for how many more it has room."""
     facts: list[Line] = []
     if line.role == "leaving" and line.calls == 0:
-        facts.append([Span("empty", "text")])
+        unheard = len(never_heard(view))  # any of them may hold calls of this version
+        facts.append([Span(f"{unheard} not heard", "warning")] if unheard else [Span("empty", "text")])
     elif line.deadline is not None:
         left = line.deadline - view.at
         facts.append([Span("cut in " if left > 0 else "cut ", "muted"), Span(time_left(left), "strong", bold=False)])

@@ -52,6 +52,23 @@ async def test_json_has_the_shape_that_scripts_rely_on(bench):
     assert (by_name["gone"]["state"], by_name["gone"]["snapshot"]) == ("starting", None)
 
 
+async def test_a_version_is_not_called_empty_while_workers_were_never_heard(bench):
+    rollout = "rollout: {from: v1, to: v2}\n"
+    await bench.add("b-1", "v2")
+    bench.write(rollout, urls={"a-1": "http://127.0.0.1:9", "a-2": "http://127.0.0.1:7"})
+    done = await bench.run("status")
+    assert done.code == 0
+    assert "  2 workers were never heard: a-1, a-2" in done.out.splitlines()
+    leaving = next(line for line in done.out.splitlines() if " leaving " in line)
+    assert "empty" not in leaving
+    assert "n/a calls" in leaving
+    assert "2 not heard" in leaving
+    bench.write(rollout)
+    heard = (await bench.run("status")).out
+    assert "empty" in heard
+    assert "never heard" not in heard
+
+
 async def test_without_two_versions_there_is_no_rollout(bench):
     await bench.add("a-1")
     assert (await bench.run("status", "--json")).json["rollout"] is None
