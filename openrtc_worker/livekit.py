@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from livekit import rtc
 from livekit.agents import (
     Agent,
     AgentServer,
@@ -33,7 +34,7 @@ from livekit.agents.version import __version__ as SDK_VERSION  # noqa: N812 - a 
 from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
 
-from openrtc_worker import processes, room, runner
+from openrtc_worker import processes, runner
 from openrtc_worker.boot import Boot
 from openrtc_worker.control.target import Requester
 from openrtc_worker.hook import Question, consult
@@ -42,6 +43,7 @@ from openrtc_worker.ledger import Ending
 from openrtc_worker.lifecycle import ExitCode
 from openrtc_worker.offers import Acceptance, Answer, Offered, Offers, Rejection
 from openrtc_worker.probe import Credentials
+from openrtc_worker.room import RoomEars
 from openrtc_worker.routing import Route
 from openrtc_worker.settings import WorkerSettings
 from openrtc_worker.snapshots import Link
@@ -409,12 +411,11 @@ class JobEntrypoint:
 
     async def __call__(self, ctx: JobContext) -> None:
         job = JobSide(self.reports_path, ctx.job.id, ctx.shutdown)
-        room.listen(ctx.room, job)
-
-        ears = asyncio.create_task(_hear(ctx, job), name="openrtc-ears")
+        ears = RoomEars(ctx.room, job, kind=rtc.ParticipantKind.Name, reason=rtc.DisconnectReason.Name)
+        hearing = asyncio.create_task(_hear(ctx, job, ears), name="openrtc-ears")
 
         async def closed(reason: str) -> None:
-            ears.cancel()
+            hearing.cancel()
             job.ended(Ending.STOPPED if reason == _WORKER_ENDED_IT else Ending.HANGUP)
             await job.close()
 
@@ -428,14 +429,14 @@ async def _run(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCont
     await entrypoint(ctx)
 
 
-async def _hear(ctx: JobContext, job: JobSide) -> None:
+async def _hear(ctx: JobContext, job: JobSide, ears: RoomEars) -> None:
     """Hear of what has no event: our own joining, whom we find there, and the start of a session."""
     joined = attached = False
     pause = 0.02
     while not (joined and attached):
         if not joined and ctx.room.isconnected():
             joined = True
-            room.recount(ctx.room, job)
+            ears.recount()
         session = None if attached else _session_of(ctx)
         if session is not None:
             attached = True
