@@ -173,7 +173,7 @@ def _check_named_files(reading: Reading, *, with_operator: bool) -> None:
             elif named.secret or b"PRIVATE KEY" in read_public_file(named.path):
                 read_secret_file(named.path)  # a certificate may have its key in the same file
         except KeyFileError as error:
-            hint = ", or watch only with --read-only" if is_operator else ""
+            hint = "; without the key you can still watch: --read-only" if is_operator else ""
             reading.problem(named.line, f"{named.where}: {error}{hint}")
 
 

@@ -174,3 +174,27 @@ def test_keys_new_makes_a_pair_that_only_its_owner_can_read(tmp_path, capsys):
     assert cli.main(["keys", "new", "alice", "--dir", str(tmp_path)]) == 1
     assert "never overwritten" in capsys.readouterr().err
     assert cli.main(["keys", "new", "a b", "--dir", str(tmp_path)]) == 1
+
+
+def test_keys_new_makes_the_folder_for_its_owner_alone_or_names_it(tmp_path, capsys):
+    folder = tmp_path / "config" / "openrtc"
+    assert cli.main(["keys", "new", "a b", "--dir", str(folder)]) == 1
+    assert "a b" in capsys.readouterr().err
+    assert not folder.parent.exists()
+    assert cli.main(["keys", "new", "alice", "--dir", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(folder / "alice.pem")
+    assert [each.stat().st_mode & 0o777 for each in (folder.parent, folder)] == [0o700, 0o700]
+    below_a_file = folder / "alice.pem" / "keys"
+    assert cli.main(["keys", "new", "alice", "--dir", str(below_a_file)]) == 1
+    assert f"{below_a_file}: this folder is not there and cannot be made: not a dir" in capsys.readouterr().err
+
+
+def test_check_says_a_missing_key_and_what_works_without_it(tmp_path, capsys):
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text("fleet: test\nworkers: []\noperator: {name: alice, key_file: /no/nope.pem}\n")
+    assert cli.main(["check", str(fleet)]) == 1
+    said = (
+        "operator.key_file: /no/nope.pem: no such file or directory; without the key you can still watch: --read-only"
+    )
+    assert said in capsys.readouterr().err
+    assert cli.main(["check", str(fleet), "--read-only"]) == 0
