@@ -6,12 +6,14 @@ import asyncio
 import json
 import shutil
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from openrtc_tui.commands.common import PACE, hear_all, open_fleet, tell, tell_event
 from openrtc_tui.commands.exits import Exit
+from openrtc_tui.widgets.words import NOT_AVAILABLE, count
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +49,7 @@ async def _run(args: argparse.Namespace) -> int:
             await _watch_table(live)
         else:
             tell("\n".join(status_lines(view, live)))
-            await _watch_events(live, view)
+            await _watch_lines(live, view)
     return Exit.DONE
 
 
@@ -73,15 +75,29 @@ async def _watch_table(live: LiveFleet) -> None:
         await asyncio.sleep(live.file.refresh)
 
 
-async def _watch_events(live: LiveFleet, view: FleetView) -> None:
-    """One line for each event from now on."""
+async def _watch_lines(live: LiveFleet, view: FleetView) -> None:
+    """One line for each event from now on, and for each worker whose state or calls changed, at most one a beat."""
     last = view.events[-1] if view.events else None
+    shown = {row.key: _changing(row) for row in view.rows}
+    due = time.monotonic()
     while True:
-        for event in _after(live.view().events, last):
+        view = live.view()
+        for event in _after(view.events, last):
             tell_event(event.at, f"{event.text}{f'  {event.detail}' if event.detail else ''}")
             last = event
-        await live.changed(1.0)
+        now = {row.key: _changing(row) for row in view.rows}
+        if now != shown and time.monotonic() >= due:
+            for key, text in now.items():
+                if shown.get(key) != text:
+                    tell_event(view.at, f"{key} {text}")
+            shown, due = now, time.monotonic() + live.file.refresh
+        await live.changed(min(1.0, live.file.refresh))
         await asyncio.sleep(PACE)
+
+
+def _changing(row: WorkerRow) -> str:
+    """What a line is worth when it changes: ``draining 4 calls``."""
+    return f"{row.state} {f'{NOT_AVAILABLE} calls' if row.calls is None else count(row.calls, 'call')}"
 
 
 def _after(events: tuple[EventLine, ...], last: EventLine | None) -> tuple[EventLine, ...]:

@@ -136,6 +136,33 @@ async def test_watch_without_a_terminal_prints_one_line_for_each_event(bench):
     assert (await running.done()).code == 130
 
 
+async def test_watch_without_a_terminal_tells_each_worker_whose_state_or_calls_changed(bench):
+    worker = await bench.add("a-1", calls=1)
+    other = await bench.add("a-2", calls=2)
+    bench.write("refresh: 200ms\n")
+    running = await bench.start("status", "--watch")
+    while not (line := await running.line()).strip().startswith("a-2"):
+        assert line
+    worker.live(4)
+    assert (await running.line())[8:] == "  a-1 serving 4 calls\n"
+    other.live(1, state="draining")
+    while "a-2 draining 1 call\n" not in (line := await running.line()):
+        assert line
+    running.interrupt()
+    assert (await running.done()).code == 130
+
+
+async def test_watch_without_a_terminal_ends_with_its_reader(bench):
+    worker = await bench.add("a-1", calls=1)
+    running = await bench.start("status", "--watch")
+    while not (await running.line()).strip().startswith("a-1"):
+        pass
+    running.process._transport.get_pipe_transport(1).close()
+    worker.live(2)
+    done = await running.done()
+    assert (done.code, done.err) == (1, "")
+
+
 async def test_watch_on_a_terminal_draws_the_table_again_in_place(bench, terminal):
     worker = await bench.add("a-1", calls=1)
     bench.write("refresh: 200ms\n")
