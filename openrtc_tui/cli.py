@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import io
 import os
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FLEET_VARIABLE: Final = "OPENRTC_FLEET_FILE"
 DEFAULT_FLEET: Final = "fleet.yaml"
 _DASHBOARD: Final = "dashboard"
+_CANNOT_WRITE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _VALUED: Final = frozenset({"-f", "--fleet"})
 
 _DESCRIPTION: Final = """\
@@ -66,10 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # whoever read our output has enough; Python would complain once more when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # whoever read our output has enough
+        _write_no_more()
+        return int(Exit.ERROR)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        _write_no_more()
+        print(f"the output cannot be written: {(error.strerror or str(error)).lower()}", file=sys.stderr)
         return int(Exit.ERROR)
     return code
+
+
+def _write_no_more() -> None:
+    """What is left in the buffer goes nowhere: Python would complain of it when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -80,7 +93,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if word not in commands and not {"-h", "--help", "--version"} & set(arguments[:first]):
         _beware_of_a_slip(parser, word, commands)
         arguments.insert(0, _DASHBOARD)
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        args.usage_error(f"unrecognized arguments: {' '.join(unknown)}{_hint_at_fleet(unknown)}")
     if args.module == _DASHBOARD and args.named_fleet is not None:
         args.fleet = args.named_fleet
     args.fleet = args.fleet or os.environ.get(FLEET_VARIABLE) or DEFAULT_FLEET
@@ -108,6 +123,12 @@ def _beware_of_a_slip(parser: argparse.ArgumentParser, word: str | None, command
     near = difflib.get_close_matches(word, commands, n=1)
     if near:
         parser.error(f"{word} is no command and no file; did you mean {near[0]}?")
+
+
+def _hint_at_fleet(unknown: Sequence[str]) -> str:
+    """``openrtc-tui status prod.yaml``: only the dashboard takes the fleet file as it is."""
+    file = next((word for word in unknown if word.endswith((".yaml", ".yml"))), None)
+    return f"; a fleet file is given with -f {file}" if file is not None else ""
 
 
 def _check_action(args: argparse.Namespace) -> None:

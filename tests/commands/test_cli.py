@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,7 @@ def test_the_environment_names_the_fleet_where_no_argument_does(monkeypatch):
         (["uncordon", "a-1", "--last-worker"], "unrecognized"),
         (["wait"], "--version"),
         (["status", "--jso"], "unrecognized"),
+        (["status", "bad.yaml"], "unrecognized arguments: bad.yaml; a fleet file is given with -f bad.yaml"),
         (["demo", "--workers", "0"], "from 1 to 99"),
         (["keys"], "new"),
     ],
@@ -198,3 +200,20 @@ def test_check_says_a_missing_key_and_what_works_without_it(tmp_path, capsys):
     )
     assert said in capsys.readouterr().err
     assert cli.main(["check", str(fleet), "--read-only"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["check", "--schema"], ["init"]])
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_1(arguments, tmp_path):
+    (tmp_path / "fleet.yaml").write_text("fleet: test\nworkers: []\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "openrtc_tui", *arguments],
+            cwd=tmp_path,
+            env=clean_env(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "the output cannot be written: no space left on device\n")
