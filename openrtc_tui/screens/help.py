@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 KEYS_WIDTH: Final = 11
+_ACTING: Final = frozenset({"drain", "cordon"})
 _CONFIRMING: Final = (ConfirmScreen, CancelButton, ChallengeField, ReasonField)
 
 
@@ -52,12 +53,14 @@ def sections_of(app: App[int], main: Screen[None]) -> list[Section]:
     here = [each.binding for each in active if each.node is main]
     below = [each.binding for each in active if each.node is not main and each.node is not app]
     anywhere = [each.binding for each in main.active_bindings.values() if each.node is app]
+    acting = any(binding.action == "drain" for binding in here)
+    details = [binding for binding in _declared(DetailsScreen, Scroller) if acting or binding.action not in _ACTING]
     sections = [section("THE FLEET", [*here, *below], app)]
-    if any(binding.action == "drain" for binding in here):
+    if acting:
         sections.append(section("A CONFIRMATION", _declared(*_CONFIRMING), app))
     return [
         *sections,
-        section("DETAILS", _declared(DetailsScreen, Scroller), app),
+        section("DETAILS", details, app),
         section("THE FILTER", _declared(FilterInput), app),
         section("ANYWHERE", anywhere, app),
     ]
