@@ -121,7 +121,7 @@ def result_lines(results: Sequence[Result], view: FleetView, look: Look, width: 
     names = min(32, max(len(_asked(result)) for result in shown))
     lines: list[Line] = [
         spread([Span("  ASKED", "muted")], [Span("esc", "key"), Span(" Dismiss  ", "muted")], width),
-        *(_line(result, view, look, names) for result in shown),
+        *(_line(result, view, look, names, taken_back=_taken_back(result, results)) for result in shown),
     ]
     if rest := len(results) - len(shown):
         lines.append([Span(f"  and {rest} more that need no look", "muted")])
@@ -132,14 +132,28 @@ def _asked(result: Result) -> str:
     return f"{result.action} {result.key}"
 
 
-def _line(result: Result, view: FleetView, look: Look, names: int) -> Line:
+def _taken_back(result: Result, results: Sequence[Result]) -> bool:
+    """Whether the opposite was asked of the worker later, and done."""
+    opposite = {"cordon": "uncordon", "uncordon": "cordon"}.get(result.action)
+    return any(
+        other.key == result.key
+        and other.number > result.number
+        and other.action == opposite
+        and other.outcome in ("started", "already")
+        for other in results
+    )
+
+
+def _line(result: Result, view: FleetView, look: Look, names: int, *, taken_back: bool) -> Line:
     asked = fit(_asked(result), names, look.glyphs.ellipsis)
-    effect = _effect(result, view)
+    effect = [Span("taken back since", "muted")] if taken_back else _effect(result, view)
+    # a drain goes on for long; the others are done with the answer
+    outcome = "done" if result.outcome == "started" and result.action != "drain" else result.outcome
     # what is seen says more than the worker's "started"
     detail = "" if effect and result.outcome == "started" else result.detail
     return [
         Span(f"  {asked}  "),
-        Span(f"{result.outcome:<11}", _ROLES[result.outcome], bold=True),
+        Span(f"{outcome:<11}", _ROLES[result.outcome], bold=True),
         *effect,
         *([Span(("  " if effect else "") + detail, "muted" if effect else "text")] if detail else []),
     ]
@@ -164,6 +178,8 @@ def _progress(row: WorkerRow, result: Result, view: FleetView) -> str:
     wanted = {"drain": WorkerState.DRAINING, "cordon": WorkerState.CORDONED, "uncordon": WorkerState.SERVING}
     if row.state in (WorkerState.SERVING, WorkerState.CORDONED) and row.state is not wanted[result.action]:
         return f"still {row.state}"
+    if row.state is WorkerState.SERVING and row.accepting:
+        return "takes calls"
     said = str(row.state)
     if row.calls is not None and row.state is WorkerState.DRAINING:
         said += f", {row.calls} of {count(max(result.calls, row.calls), 'call')} live"

@@ -107,6 +107,26 @@ async def test_results_show_what_was_asked_the_answer_and_the_effect_until_they_
         assert not main(pilot).results.display
 
 
+async def test_a_cordon_that_was_taken_back_says_so_and_never_still_serving() -> None:
+    cordoned = fleets.worker("voice-a-2", "v1.0.0", WorkerState.CORDONED, 3)
+    app, session = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("j", "c", "y")
+        await pilot.pause()
+        session.shown = replace(STEADY, rows=(STEADY.rows[0], cordoned, *STEADY.rows[2:]))
+        await beat(app, pilot)
+        assert "cordon voice-a-2  done       cordoned" in main(pilot).results.text()
+        await pilot.press("c", "y")
+        await pilot.pause()
+        session.shown = STEADY
+        await beat(app, pilot)
+        lines = main(pilot).results.text().splitlines()
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        "cordon voice-a-2 done taken back since",
+        "uncordon voice-a-2 done takes calls",
+    ]
+
+
 async def test_a_request_under_way_is_shown_at_once_and_cannot_be_dismissed() -> None:
     app, session = make()
     session.hold = asyncio.Event()
