@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 FLEET_VARIABLE: Final = "OPENRTC_FLEET_FILE"
 DEFAULT_FLEET: Final = "fleet.yaml"
 _DASHBOARD: Final = "dashboard"
+_SCREENS: Final = frozenset({_DASHBOARD, "demo"})
 _CANNOT_WRITE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_ASCII_HELP: Final = "plain signs, for poor terminals (dashboard and demo)"
 _VALUED: Final = frozenset({"-f", "--fleet"})
 
 _DESCRIPTION: Final = """\
@@ -96,6 +98,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         args.usage_error(f"unrecognized arguments: {' '.join(unknown)}{_hint_at_fleet(unknown)}")
+    if args.ascii and args.module not in _SCREENS:
+        args.usage_error("--ascii is for the dashboard and the demo")
     if args.module == _DASHBOARD and args.named_fleet is not None:
         args.fleet = args.named_fleet
     args.fleet = args.fleet or os.environ.get(FLEET_VARIABLE) or DEFAULT_FLEET
@@ -144,7 +148,7 @@ def _check_action(args: argparse.Namespace) -> None:
 def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     parser = argparse.ArgumentParser(
         prog="openrtc-tui",
-        usage="openrtc-tui [FLEET] [--read-only]\n       openrtc-tui COMMAND …",
+        usage="openrtc-tui [FLEET] [--read-only] [--ascii]\n       openrtc-tui COMMAND …",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -152,17 +156,18 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
     parser.add_argument("--version", action=_Version)
     _add_globals(parser, default=None)
+    parser.add_argument("--ascii", action="store_true", help=_ASCII_HELP)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", prog=parser.prog)
 
     dashboard = _add(commands, _DASHBOARD, None)
     dashboard.add_argument("named_fleet", metavar="FLEET", nargs="?")
-    dashboard.add_argument("--ascii", action="store_true", help="plain signs, for poor terminals")
+    dashboard.add_argument("--ascii", action="store_true", default=argparse.SUPPRESS)
 
     demo = _add(commands, "demo", "a rollout of real worker processes on this machine, with simulated calls")
     demo.add_argument("--workers", type=_count, default=3, metavar="N", help="workers of each version (default 3)")
     demo.add_argument("--seed", type=int, help="makes the calls come and go the same way each time")
     demo.add_argument("--isolation", choices=("process", "thread"), default="process", help="where calls run")
-    demo.add_argument("--ascii", action="store_true", help="plain signs, for poor terminals")
+    demo.add_argument("--ascii", action="store_true", default=argparse.SUPPRESS, help=_ASCII_HELP)
 
     init = _add(commands, "init", "a commented fleet file to start from")
     init.add_argument("path", metavar="FILE", nargs="?", help="write it there, never over another (default: stdout)")

@@ -46,7 +46,15 @@ def test_help_and_version_load_nothing_heavy(option):
 def test_help_teaches_with_examples_and_exit_codes():
     done = openrtc_tui("--help")
     assert done.returncode == 0
-    for word in ("examples:", "openrtc-tui demo", "openrtc-tui status --json", "exit codes:", "FLEET", "uncordon"):
+    for word in (
+        "examples:",
+        "openrtc-tui demo",
+        "openrtc-tui status --json",
+        "exit codes:",
+        "FLEET",
+        "uncordon",
+        "--ascii",
+    ):
         assert word in done.stdout
 
 
@@ -83,6 +91,12 @@ def test_a_first_argument_that_is_no_command_is_the_fleet(arguments, expected, m
     assert (args.module, args.fleet, args.read_only) == expected
 
 
+@pytest.mark.parametrize("arguments", [["--ascii"], ["p.yaml", "--ascii"], ["--ascii", "demo"], ["demo", "--ascii"]])
+def test_plain_signs_are_for_both_screens_before_and_behind_the_word(arguments):
+    assert cli._parse(list(arguments)).ascii
+    assert not cli._parse([word for word in arguments if word != "--ascii"]).ascii
+
+
 def test_the_environment_names_the_fleet_where_no_argument_does(monkeypatch):
     monkeypatch.setenv(cli.FLEET_VARIABLE, "from-env.yaml")
     assert cli._parse(["status"]).fleet == "from-env.yaml"
@@ -102,6 +116,7 @@ def test_the_environment_names_the_fleet_where_no_argument_does(monkeypatch):
         (["wait"], "--version"),
         (["status", "--jso"], "unrecognized"),
         (["status", "bad.yaml"], "unrecognized arguments: bad.yaml; a fleet file is given with -f bad.yaml"),
+        (["--ascii", "status"], "--ascii is for the dashboard and the demo"),
         (["demo", "--workers", "0"], "from 1 to 99"),
         (["keys"], "new"),
     ],
