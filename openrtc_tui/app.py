@@ -82,10 +82,12 @@ class DeployApp(App[int]):
         *,
         driver_class: type[Driver] | None = None,
         terminal_gone: Callable[[], bool] = lambda: False,
+        leaving: str | None = None,
     ) -> None:
         # without colours Textual must not turn "no colour" into its own greys
         super().__init__(driver_class=driver_class, ansi_color=True if look.palette.plain else None)
         self._terminal_gone = terminal_gone
+        self._leaving = leaving
         self._session = session
         self._look = look
         self._no_colours = (NoColourCodes(),)
@@ -264,7 +266,13 @@ class DeployApp(App[int]):
         from openrtc_tui.screens.help import HelpScreen, sections_of
 
         main = next(screen for screen in self.screen_stack if isinstance(screen, MainScreen))
-        self.push_screen(HelpScreen(sections_of(self, main), self._look))
+        self.push_screen(HelpScreen(sections_of(self, main, self._about), self._look))
+
+    def _about(self, binding: Binding) -> str:
+        """What a key does, for people; what leaving does depends on whose fleet it is."""
+        if self._leaving is not None and binding.action == "app.leave":
+            return self._leaving
+        return binding.tooltip or binding.description
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action that works right now, and the themes; nothing of Textual's own."""
@@ -272,7 +280,7 @@ class DeployApp(App[int]):
             binding = active.binding
             if binding.description and binding.tooltip and active.enabled:
                 run = partial(self.run_action, binding.action, default_namespace=active.node)
-                yield SystemCommand(binding.description, binding.tooltip, run)
+                yield SystemCommand(binding.description, self._about(binding), run)
         if not self._look.palette.plain:
             for name in PALETTES:
                 yield SystemCommand(

@@ -43,8 +43,13 @@ def show(
     ascii_only: bool,
     farewell: Callable[[FleetView], str] | None = None,
     session_of: Callable[[FleetFile], FleetSession] | None = None,
+    leaving: str | None = None,
 ) -> int:
-    """Open the dashboard on the fleet file at *path*. *farewell* is said when its screen has closed."""
+    """Open the dashboard on the fleet file at *path*.
+
+    *farewell* is said when its screen has closed; *leaving* is what the help says that leaving does, where drains
+    do not go on.
+    """
     from openrtc_tui.fleet_file import FleetFileError, load_fleet_file
     from openrtc_tui.session import FleetSession
     from openrtc_tui.terminal import look_of_terminal
@@ -59,18 +64,18 @@ def show(
     except FleetFileError as error:
         raise CommandError(str(error)) from None
     session = session_of(file) if session_of is not None else FleetSession(file, read_only=read_only)
-    code = asyncio.run(_run(session, look))
+    code = asyncio.run(_run(session, look, leaving))
     if farewell is not None:
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(farewell(session.view()), file=sys.stderr)
     return code
 
 
-async def _run(session: FleetSession, look: Look) -> int:
+async def _run(session: FleetSession, look: Look, leaving: str | None) -> int:
     from openrtc_tui.app import DeployApp
     from openrtc_tui.terminal import HardyDriver, hung_up, on_signals
 
-    app = DeployApp(session, look, driver_class=HardyDriver, terminal_gone=hung_up)
+    app = DeployApp(session, look, driver_class=HardyDriver, terminal_gone=hung_up, leaving=leaving)
     give_back = on_signals(app.stop)
     try:
         code = await app.run_async()

@@ -46,6 +46,7 @@ def _show(path: str, args: argparse.Namespace, fleet: FleetProcess) -> int:
         read_only=args.read_only,
         ascii_only=args.ascii,
         session_of=lambda file: DemoSession(file, read_only=args.read_only, news=fleet.news),
+        leaving="Leave, and stop the demo's workers and calls",
     )
 
 

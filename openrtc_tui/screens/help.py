@@ -15,7 +15,7 @@ from openrtc_tui.widgets.paint import Line, Look, Span, fit
 from openrtc_tui.widgets.scroller import Scroller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from textual.app import App, ComposeResult
     from textual.dom import DOMNode
@@ -35,11 +35,11 @@ class Section:
     """What is pressed, and what it does."""
 
 
-def section(title: str, bindings: Iterable[Binding], app: App[int]) -> Section:
-    """A section of the help from *bindings*; keys that do the same stand in one line."""
+def section(title: str, bindings: Iterable[Binding], app: App[int], about: Callable[[Binding], str]) -> Section:
+    """A section of the help from *bindings*; *about* says what one does, keys that do the same stand in one line."""
     displays: dict[str, list[str]] = {}
     for binding in bindings:
-        text = binding.tooltip or binding.description
+        text = about(binding)
         if text:
             known = displays.setdefault(text, [])
             display = app.get_key_display(binding)
@@ -47,7 +47,7 @@ def section(title: str, bindings: Iterable[Binding], app: App[int]) -> Section:
     return Section(title, tuple((" ".join(keys), text) for text, keys in displays.items()))
 
 
-def sections_of(app: App[int], main: Screen[None]) -> list[Section]:
+def sections_of(app: App[int], main: Screen[None], about: Callable[[Binding], str]) -> list[Section]:
     """Every key of every screen. The main screen's are those that it has right now: read-only has fewer."""
     active = [each for each in main.active_bindings.values() if each.binding.id is not None]
     here = [each.binding for each in active if each.node is main]
@@ -55,14 +55,14 @@ def sections_of(app: App[int], main: Screen[None]) -> list[Section]:
     anywhere = [each.binding for each in main.active_bindings.values() if each.node is app]
     acting = any(binding.action == "drain" for binding in here)
     details = [binding for binding in _declared(DetailsScreen, Scroller) if acting or binding.action not in _ACTING]
-    sections = [section("THE FLEET", [*here, *below], app)]
+    sections = [section("THE FLEET", [*here, *below], app, about)]
     if acting:
-        sections.append(section("A CONFIRMATION", _declared(*_CONFIRMING), app))
+        sections.append(section("A CONFIRMATION", _declared(*_CONFIRMING), app, about))
     return [
         *sections,
-        section("DETAILS", details, app),
-        section("THE FILTER", _declared(FilterInput), app),
-        section("ANYWHERE", anywhere, app),
+        section("DETAILS", details, app, about),
+        section("THE FILTER", _declared(FilterInput), app, about),
+        section("ANYWHERE", anywhere, app, about),
     ]
 
 

@@ -169,6 +169,17 @@ async def test_every_key_of_the_help_is_bound_and_no_later_key_is_there_yet() ->
         assert app.screen is main(pilot)
 
 
+async def test_the_help_says_what_leaving_does_to_this_fleet() -> None:
+    for leaving in (None, "Leave, and stop it all"):
+        app = DeployApp(FakeSession(fleets.MID_DRAIN), Look(zone=UTC), leaving=leaving)
+        async with app.run_test(size=WIDE) as pilot:
+            await pilot.press("question_mark")
+            assert isinstance(app.screen, HelpScreen)
+            text = app.screen.page.text()
+        assert ("drains go on" in text) == (leaving is None)
+        assert ("stop it all" in text) == (leaving is not None)
+
+
 async def test_the_command_palette_has_every_action_and_nothing_of_textuals_own() -> None:
     app, _ = make()
     async with app.run_test(size=WIDE) as pilot:
