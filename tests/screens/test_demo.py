@@ -88,6 +88,8 @@ def test_a_signal_stops_everything_too(tmp_path: Path) -> None:
     mark = secrets.token_hex(8)
     with demo_in_a_pty(mark, tmp_path) as program:
         program.wait_for("● serving".encode(), 60)
+        program.type("?")
+        program.wait_for(b"Leave, and stop the demo", 60)
         program.signal(signal.SIGTERM)
         assert program.wait(60) == 128 + signal.SIGTERM
         wait_until_gone(mark, 10)
