@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, tzinfo
 from functools import lru_cache
 
@@ -12,7 +13,9 @@ NOT_AVAILABLE = "n/a"
 
 
 def duration(seconds: float) -> str:
-    """``42s``, ``3m51s``, ``1h02m``, ``2d03h``; what is negative counts as zero."""
+    """``42s``, ``3m51s``, ``1h02m``, ``2d03h``; what is negative counts as zero, what is no time is *n/a*."""
+    if not math.isfinite(seconds):  # a worker may send any number
+        return NOT_AVAILABLE
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"
