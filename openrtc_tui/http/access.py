@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import httpx
 from openrtc_tui.http.failure import HttpFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -53,10 +55,6 @@ class TlsContexts:
             context = self._contexts.get(setting)
             if context is None:
                 context = self._contexts[setting] = _build(access)
-        except ssl.SSLError as error:
-            words = (error.reason or "not a certificate or key").replace("_", " ").lower()
-            names = ", ".join(str(path) for path in files if path)
-            raise HttpFailure("tls", f"cannot use {names}: {words}") from None
         except OSError as error:
             raise HttpFailure("tls", f"cannot read {error.filename}: {error.strerror}") from None
         return context
@@ -66,8 +64,21 @@ def _build(access: Access) -> ssl.SSLContext:
     if access.ca is None:
         context = httpx.create_ssl_context(trust_env=False)
     else:
-        context = ssl.create_default_context(cafile=access.ca)
+        with _naming(access.ca):
+            context = ssl.create_default_context(cafile=access.ca)
     if access.cert is not None:
-        # an encrypted key must fail here: without a password OpenSSL would ask for one on the terminal
-        context.load_cert_chain(access.cert, access.key, password="")
+        with _naming(access.cert, access.key):
+            # an encrypted key must fail here: without a password OpenSSL would ask for one on the terminal
+            context.load_cert_chain(access.cert, access.key, password="")
     return context
+
+
+@contextlib.contextmanager
+def _naming(*files: Path | None) -> Iterator[None]:
+    """Turn what OpenSSL says into one line: the reason first, since long paths may be clipped."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        words = (error.reason or "not a certificate or key").replace("_", " ").lower()
+        names = " with ".join(str(path) for path in files if path)
+        raise HttpFailure("tls", f"{words}: cannot use {names}") from None

@@ -33,6 +33,9 @@ _TENANTS = {"acme": 5.0, "globex": 3.0, "initech": 2.0}
 _TARGET_SHARE = 0.6
 """How much of one version's capacity the callers take, in the long run."""
 
+_LONGEST_TMPDIR = 64
+"""Characters of a TMPDIR in which multiprocessing can still make its sockets, whose paths may have about 100."""
+
 _OPENING = 25.0
 _PAUSE_BEFORE_NEW_VERSION = 5.0
 _READY_POLL = 0.1
@@ -124,7 +127,9 @@ class EmbeddedFleet:
         environment = livekit_environment(
             url=dispatcher.url, api_key=dispatcher.api_key, api_secret=dispatcher.api_secret
         )
-        environment["TMPDIR"] = str(self._directory.temporary)
+        temporary = str(self._directory.temporary)
+        if len(temporary) <= _LONGEST_TMPDIR:
+            environment["TMPDIR"] = temporary
         return ProcessPlatform(self._program, logs=self._directory.logs, environment=environment, sleep=self._sleep)
 
     def _program(self, spec: WorkerSpec) -> list[str]:
