@@ -206,6 +206,14 @@ async def test_beyond_loopback_without_a_read_token_is_a_warning(serve, caplog):
     assert endpoint.server.url.startswith("http://127.0.0.1:")
 
 
+async def test_a_worker_that_nobody_may_act_on_says_so_at_its_start(serve, key_folder, caplog):
+    caplog.set_level("INFO")
+    await serve(operator_keys=key_folder)
+    assert "nobody can drain" not in caplog.text
+    await serve()
+    assert "nobody can drain or cordon this worker over HTTP: set operator_keys=" in caplog.text
+
+
 async def test_the_worker_s_ids_may_be_set_once_the_port_is_known(serve, key_folder, alice):
     target = FakeTarget(worker_id="")
     endpoint = await serve(to=target, operator_keys=key_folder)
