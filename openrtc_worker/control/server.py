@@ -157,7 +157,9 @@ class ControlServer:
     def _announce(self) -> None:
         logger.info("control endpoint: %s", self.url)
         if self._keys is None:
-            logger.info("nobody can drain or cordon this worker over HTTP: set operator_keys= or OPENRTC_OPERATOR_KEYS")
+            logger.info(
+                "nobody can drain or cordon this worker over HTTP: set operator_keys= or OPENRTC_OPERATOR_KEYS"
+            )
         addresses = self._listener.addresses if self._listener is not None else ()
         beyond = [str(address[0]) for address in addresses if not ipaddress.ip_address(address[0]).is_loopback]
         if beyond and self._read_token is None:
