@@ -39,6 +39,7 @@ from openrtc_worker.boot import Boot
 from openrtc_worker.control.target import Requester
 from openrtc_worker.hook import Question, consult
 from openrtc_worker.job import CURRENT, JobSide
+from openrtc_worker.job_processes import JobProcesses
 from openrtc_worker.ledger import Ending
 from openrtc_worker.lifecycle import ExitCode
 from openrtc_worker.offers import Acceptance, Answer, Offered, Offers, Rejection
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_FAILURES = 3
 _JOIN_TIMEOUT = 10.0
 """Seconds after the entrypoint's return within which the job must have joined its room; livekit warns as late."""
 
@@ -101,8 +101,7 @@ class DeployServer(AgentServer):
         self._entrypoint: JobEntrypoint | None = None
         self._registered_at: float | None = None
         self._runner: str | None = None
-        self.job_processes_fail = asyncio.Event()
-        """Set when one job process after the other fails to start, and none ever did."""
+        self.job_processes = JobProcesses()
         self.started = asyncio.Event()
         """Set once livekit's process pool is warm and it begins to connect."""
         self._is_running = False
@@ -217,17 +216,11 @@ class DeployServer(AgentServer):
         await super().run(devmode=devmode, unregistered=unregistered)
 
     async def _watch_first_processes(self) -> None:
-        """(*private*) livekit would try for ever, and take calls meanwhile that it cannot launch."""
-        failures = 0
+        self.job_processes.watch(self._proc_pool)  # (*private*) it is there once ``run`` has begun
 
-        def failed(_process: object) -> None:
-            nonlocal failures
-            failures += 1
-            if failures >= _MAX_FAILURES:
-                self.job_processes_fail.set()
-
-        self._proc_pool.on("process_closed", failed)
-        self._proc_pool.once("process_ready", lambda _: self._proc_pool.off("process_closed", failed))
+    def abandon_launches(self) -> None:
+        """Job processes do not start: count what waits for one as failed to launch."""
+        self._offers.abandon()
 
     async def open(self, runner_name: str) -> None:
         """Open the boot. Raises ControlError, StateDirError, NoSocketFolderError; RuntimeError in a job's process."""

@@ -5,6 +5,7 @@ Every refusal passes the call on: with livekit's default, a refused call is ende
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -83,6 +84,7 @@ class Offers:
         self._router = router
         self._lost = lost
         self._hooks = HookThread()
+        self._accepting: set[asyncio.Future[None]] = set()
 
     async def answer(self, offered: Offered, request: Request, *, deployment: str | None, hook: Hook | None) -> None:
         """Answer one offer; without a *hook* everything that the gate lets in is taken. Raises no error of ours.
@@ -93,6 +95,11 @@ class Offers:
             await self._answer(offered, request, deployment=deployment, hook=hook)
         except Exception:
             logger.exception("an offer of room %s could not be answered", offered.room)
+
+    def abandon(self) -> None:
+        """Wait no longer for any accepted offer to become a call; each counts as failed to launch."""
+        for accepting in tuple(self._accepting):
+            accepting.cancel("no job process starts")
 
     def stop(self) -> None:
         """No hook is asked any more."""
@@ -153,13 +160,18 @@ class Offers:
             await self._refuse(request, refusal)
             return OfferClosedError(f"this offer was refused: {refusal}")
         self._boot.offer_answered(call)
-        try:
-            await request.accept(
+        accepting = asyncio.ensure_future(
+            request.accept(
                 name=wishes.name,
                 identity=wishes.identity,
                 metadata=wishes.metadata,
                 attributes={**(wishes.attributes or {}), **self._boot.attributes},
             )
+        )
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepting.discard)
+        try:
+            await accepting
         except self._lost as error:
             self._boot.offer_lost(call)
             return error

@@ -242,7 +242,7 @@ class _Life:
         """Wait for the first registration; None when it came, or when the boot goes on without one."""
         patience = self._boot.settings.connect_timeout
         started = asyncio.create_task(self._server.started.wait())
-        stuck = asyncio.create_task(self._server.job_processes_fail.wait())
+        stuck = asyncio.create_task(self._server.job_processes.fail.wait())
         registered = asyncio.create_task(self._registered.wait())
         ends = {running, self._over, stuck}
         try:
@@ -253,7 +253,7 @@ class _Life:
                 task.cancel()
         if self._over.done() or self._registered.is_set() or self._boot.draining:
             return None
-        if self._server.job_processes_fail.is_set():
+        if self._server.job_processes.fail.is_set():
             logger.error(_NO_JOB_PROCESS)
             return ExitCode.CRASHED
         if not running.done() or self._server.gave_up:
@@ -265,16 +265,17 @@ class _Life:
 
     async def _serve(self, running: asyncio.Task[None]) -> ExitCode:
         """Until the boot is over. Should livekit give up before, its calls are let end all the same."""
-        stuck = asyncio.create_task(self._server.job_processes_fail.wait())
+        stuck = asyncio.create_task(self._server.job_processes.fail.wait())
         try:
             await asyncio.wait({running, self._over, stuck}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stuck.cancel()
         if self._over.done():
             return await self._over
-        if self._server.job_processes_fail.is_set():  # without idle processes the first calls find it out
+        if self._server.job_processes.fail.is_set():  # without idle processes the first calls find it out
             logger.error(_NO_JOB_PROCESS)
             self._boot.begin_drain(by=Requester(source="livekit", reason="job processes do not start"))
+            self._server.abandon_launches()  # livekit would let these callers wait for as long as the drain may take
             code = await self._over
             return ExitCode.CRASHED if code in (ExitCode.DRAINED, ExitCode.NEVER_CONNECTED) else code
         error = None if running.cancelled() else running.exception()

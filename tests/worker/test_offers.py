@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
 from openrtc_worker.offers import Offered, Offers
 from openrtc_worker.routing import Route
+from tests.support.processes import until
 
 OFFER = Offered(job_id="job-1", room="booking-1")
 
@@ -73,3 +75,22 @@ async def test_a_mistake_of_our_own_is_in_the_log_with_its_traceback(caplog):
     await answer(boot, FakeRequest())
     assert "an offer of room booking-1 could not be answered" in caplog.text
     assert "KeyError: 'a mistake'" in caplog.text
+
+
+class FakeHangingRequest:
+    """livekit's request; accepting it never comes to an end."""
+
+    async def accept(self, **_wishes):
+        await asyncio.Event().wait()
+
+
+async def test_an_abandoned_launch_is_counted_and_waited_for_no_longer():
+    boot = FakeBoot()
+    offers = Offers(boot, router=lambda _: Route(agent="booking"), lost=LostError)
+    answering = asyncio.create_task(offers.answer(OFFER, FakeHangingRequest(), deployment=None, hook=None))
+    await until(lambda: boot.told == ["answered"], what="the answer")
+    offers.abandon()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert boot.told == ["answered", "launch_failed"]
+    offers.stop()

@@ -91,17 +91,17 @@ async def test_the_load_can_be_told_at_once_with_two_private_calls(server, switc
 
 async def test_the_pool_says_when_processes_are_ready_and_closed(server):
     assert server._proc_pool.processes == []
-    assert not server.job_processes_fail.is_set()
+    assert not server.job_processes.fail.is_set()
     for _ in range(3):
         server._proc_pool.emit("process_closed", object())
-    assert server.job_processes_fail.is_set()
+    assert server.job_processes.fail.is_set()
 
 
 async def test_a_failure_after_the_first_process_was_ready_is_livekit_s_business(server):
     server._proc_pool.emit("process_ready", object())
     for _ in range(5):
         server._proc_pool.emit("process_closed", object())
-    assert not server.job_processes_fail.is_set()
+    assert not server.job_processes.fail.is_set()
 
 
 def test_what_the_constructor_resolved_is_where_we_probe(monkeypatch):

@@ -384,4 +384,7 @@ async def test_job_processes_that_fail_only_once_calls_come_end_the_worker_with_
     for number in range(3):
         await switchboard.call(f"booking-{number}")
     assert await program.exit_code(within=60) == 1, program.tail()
-    assert "job processes do not start" in program.err.read_text()
+    log = program.err.read_text()
+    assert "job processes do not start" in log
+    # livekit waits for a process as long as another one is being tried, which on a busy machine is always
+    assert log.count("could not be launched") == 3
