@@ -76,4 +76,34 @@ class NoticeSeen:
     key: str | None = None
 
 
-Observation: TypeAlias = TargetsSeen | SnapshotSeen | HeartbeatSeen | AuditSeen | ContactFailed | NoticeSeen
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSeen:
+    """One pod as its platform shows it. Times are Unix seconds, durations seconds; what is not known is None.
+
+    ``killed_at`` is when SIGKILL falls, set once the pod is being ended. ``gone`` marks one that is not there any
+    more, with ``exit_code`` where the platform told it.
+    """
+
+    name: str
+    uid: str
+    namespace: str = ""
+    version: str | None = None
+    node: str | None = None
+    phase: str | None = None
+    ready: bool | None = None
+    grace_seconds: float | None = None
+    killed_at: float | None = None
+    gone: bool = False
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodsSeen:
+    """Every pod that the platform shows now; one that was shown before and is not among them is gone."""
+
+    pods: tuple[PodSeen, ...]
+
+
+Observation: TypeAlias = (
+    TargetsSeen | SnapshotSeen | HeartbeatSeen | AuditSeen | ContactFailed | PodsSeen | NoticeSeen
+)

@@ -17,6 +17,8 @@ class WorkerState(StrEnum):
 
     STARTING = "starting"
     SERVING = "serving"
+    GATED = "gated"
+    """It serves, and the manifest that it holds does not name its version: no new call."""
     CORDONED = "cordoned"
     DRAINING = "draining"
     DRAINED = "drained"
@@ -97,6 +99,13 @@ class WorkerRow:
     raw: bytes | None = None
     via: Literal["events", "poll"] | None = None
     last_failure: str | None = None
+    verified: bool | None = None
+    """Whether its membership claim holds; None where the fleet file names no masters, or nothing was heard yet."""
+    ready_to_take: bool = False
+    """Membership valid (or not checked), registered with LiveKit, not cordoned, draining or stale, no duplicate:
+    it accepts, or would but for the manifest."""
+    killed_at: float | None = None
+    """When its platform kills what is left of it, Unix seconds; set once its pod is being ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +23,8 @@ FUTURE_LEEWAY_SECONDS: Final = 30.0
 """How far ahead a worker's clock may be of the verifier's."""
 
 _DOMAIN: Final = b"openrtc/membership/1"
+_DERIVED: Final = b"openrtc/membership/1|"
+_VERSIONS_KEPT: Final = 1_024
 
 
 class MembershipError(ValueError):
@@ -62,6 +65,21 @@ def sign_membership(*, version: str, worker_id: str, timestamp: float, secret: s
         ValueError: the secret is empty, or *timestamp* is no point in time.
     """
     return _sign(membership_message(version, worker_id, timestamp), secret).hex()
+
+
+def derive_version_secret(master: str, version: str) -> str:
+    """The secret of one version, 64 lower-case hex digits: HKDF-SHA256 (RFC 5869) without salt, 32 bytes.
+
+    A deploy pipeline that knows *master* injects this and nothing else, so that a worker of one version cannot sign
+    for another.
+
+    Raises:
+        ValueError: the master is empty.
+    """
+    if not master:
+        raise ValueError("a membership master must not be empty")
+    info = _DERIVED + version.encode("utf-8", "surrogatepass")
+    return HKDF(SHA256(), 32, None, info).derive(master.encode("utf-8", "surrogatepass")).hex()
 
 
 class MembershipVerifier:
@@ -129,6 +147,52 @@ class MembershipVerifier:
         # every secret is tried, so that the time taken does not tell which one fits
         matches = [bytes_eq(_sign(message, secret).hex().encode(), shown) for secret in self._secrets]
         return any(matches)
+
+
+class FleetVerifier:
+    """Checks membership tokens of every version of a fleet, each with that version's own secret.
+
+    Args:
+        masters: what the secrets are derived from, at least one; several during a rotation.
+        max_age_seconds: how old a claim may be. One from the future may be ahead by 30 s at most.
+        clock: Unix seconds.
+
+    Raises:
+        ValueError: no master, or an empty one.
+    """
+
+    def __init__(
+        self, *, masters: Iterable[str], max_age_seconds: float = 300, clock: Callable[[], float] = time.time
+    ) -> None:
+        if isinstance(masters, str):
+            raise TypeError("masters is a list of strings, not one string")
+        self._masters = tuple(masters)
+        if not self._masters or not all(self._masters):
+            raise ValueError("a fleet verifier needs at least one master, and none may be empty")
+        self._max_age = max_age_seconds
+        self._clock = clock
+        self._by_version: dict[str, MembershipVerifier] = {}
+
+    def verify(self, *, token: str, version: str, worker_id: str, timestamp: float) -> None:
+        """Return if the claim holds.
+
+        Raises:
+            MembershipError: it does not; the message begins with ``signature``, ``stale`` or ``future``.
+        """
+        self._of(version).verify(token=token, version=version, worker_id=worker_id, timestamp=timestamp)
+
+    def _of(self, version: str) -> MembershipVerifier:
+        verifier = self._by_version.get(version)
+        if verifier is None:
+            if len(self._by_version) >= _VERSIONS_KEPT:  # somebody invents versions
+                self._by_version.clear()
+            verifier = self._by_version[version] = MembershipVerifier(
+                secrets=[derive_version_secret(master, version) for master in self._masters],
+                expected_version=version,
+                max_age_seconds=self._max_age,
+                clock=self._clock,
+            )
+        return verifier
 
 
 def _sign(message: bytes, secret: str) -> bytes:

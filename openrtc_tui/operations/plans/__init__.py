@@ -1,0 +1,1 @@
+"""Operations as data: what would be done, in which order, under which conditions. Nothing here does anything."""
