@@ -9,12 +9,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from openrtc_tui.fleet_specs import DEFAULT_REFRESH, FleetFile, OperatorSpec, RolloutSpec, TlsSpec, WorkerSpec
 from openrtc_tui.yaml_shapes import Duration, EnvName, Fields, FilePath, Flag, ListOf, ScalarOr, Text, Values
 from openrtc_tui.yaml_tree import Problem, Reading, compose
 from openrtc_worker.contract.snapshot import VERSION_PATTERN
@@ -35,7 +36,6 @@ __all__ = [
     "parse_fleet_file",
 ]
 
-DEFAULT_REFRESH: Final = 1.0
 MAX_BYTES: Final = 4 << 20
 """A fleet file above this size is refused unread; 5,000 workers take about half a megabyte."""
 
@@ -46,57 +46,6 @@ class FleetFileError(Exception):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSpec:
-    """PEM files for ``https``: whom to trust, and the client certificate. A ``cert`` without ``key`` holds both."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorSpec:
-    """Who acts. The ``kid`` of the key is the stem of its file."""
-
-    name: str
-    key_file: Path
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutSpec:
-    from_version: str
-    to_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """One worker. ``key`` is its name, else ``host:port``; ``url`` has no path and no trailing slash."""
-
-    key: str
-    url: str
-    region: str | None = None
-    tls: TlsSpec | None = None
-    line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetFile:
-    """A valid fleet file. ``refresh`` and ``drain_timeout`` are in seconds."""
-
-    path: Path
-    name: str
-    workers: tuple[WorkerSpec, ...]
-    refresh: float = DEFAULT_REFRESH
-    read_only: bool = False
-    operator: OperatorSpec | None = None
-    read_token_env: str | None = None
-    read_token_file: Path | None = None
-    tls: TlsSpec | None = None
-    rollout: RolloutSpec | None = None
-    drain_timeout: float | None = None
 
 
 def load_fleet_file(path: Path | str, *, acting: bool = True, environ: Mapping[str, str] = os.environ) -> FleetFile:
