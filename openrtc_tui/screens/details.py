@@ -37,7 +37,8 @@ class DetailsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", id="details.back", key_display="esc", tooltip="Back to the fleet"),
         Binding("d", "drain", "Drain", id="details.drain", tooltip="Drain this worker"),
-        Binding("c", "cordon", "Cordon", id="details.cordon", tooltip="Cordon or uncordon this worker"),
+        Binding("c", "cordon", "Cordon", id="details.cordon", tooltip="Cordon this worker"),
+        Binding("c", "uncordon", "Uncordon", id="details.uncordon", tooltip="Uncordon this worker"),
         Binding("question_mark", "help", "Help", id="details.help", key_display="?", tooltip="Every key"),
         Binding("q", "app.leave", "Quit", id="details.quit", tooltip="Leave at once; drains go on"),
     ]
@@ -133,10 +134,16 @@ class DetailsScreen(Screen[None]):
         self._repaint()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
-        if action in ("drain", "cordon"):
-            if self._watching.read_only:
+        if action in ("drain", "cordon", "uncordon"):
+            row = self._view.row(self.key)
+            cordoned = row is not None and row.state is WorkerState.CORDONED
+            if (
+                self._watching.read_only
+                or (action == "cordon" and cordoned)
+                or (action == "uncordon" and not cordoned)
+            ):
                 return False
-            return True if self._view.row(self.key) is not None else None
+            return True if row is not None else None
         return True
 
     def action_back(self) -> None:
@@ -149,6 +156,7 @@ class DetailsScreen(Screen[None]):
         self.post_message(ActionWanted("drain", (self.key,)))
 
     def action_cordon(self) -> None:
-        row = self._view.row(self.key)
-        cordoned = row is not None and row.state is WorkerState.CORDONED
-        self.post_message(ActionWanted("uncordon" if cordoned else "cordon", (self.key,)))
+        self.post_message(ActionWanted("cordon", (self.key,)))
+
+    def action_uncordon(self) -> None:
+        self.post_message(ActionWanted("uncordon", (self.key,)))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 KEYS_WIDTH: Final = 11
-_ACTING: Final = frozenset({"drain", "cordon"})
+_ACTING: Final = frozenset({"drain", "cordon", "uncordon"})
 _CONFIRMING: Final = (ConfirmScreen, CancelButton, ChallengeField, ReasonField)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TALL: Final = 30
 """Lines from which on a screen has room to spare."""
 
-_ACTING: Final = frozenset({"drain", "drain_version", "cordon", "mark", "mark_all"})
+_ACTING: Final = frozenset({"drain", "drain_version", "cordon", "uncordon", "mark", "mark_all"})
 _NEEDS_ROW: Final = frozenset({"drain", "drain_version", "cordon", "details", "mark", "mark_all"})
 
 
@@ -46,7 +46,8 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "drain", "Drain", id="drain", tooltip="Drain this worker, or all that are marked"),
-        Binding("c", "cordon", "Cordon", id="cordon", tooltip="Cordon: take no new calls; uncordon: take them again"),
+        Binding("c", "cordon", "Cordon", id="cordon", tooltip="Cordon: take no new calls, until uncordoned"),
+        Binding("c", "uncordon", "Uncordon", id="uncordon", tooltip="Uncordon: take calls again"),
         Binding("enter", "details", "Details", id="details", key_display="enter", tooltip="All about the worker"),
         Binding(
             "slash",
@@ -95,6 +96,7 @@ class MainScreen(Screen[None]):
         self._filter = ""
         self._findings_only = False
         self._sort: SortKey | None = None
+        self._keys_for: tuple[object, ...] = ()
         self.header = HeaderLine(look, id="header")
         self.split = Lines(look, id="split")
         self.versions = Lines(look, id="versions")
@@ -175,11 +177,16 @@ class MainScreen(Screen[None]):
             rows = tuple(row for row in rows if row.findings or row.state in (WorkerState.LOST, WorkerState.STALE))
         if self._sort is not None:
             rows = sort_rows(rows, self._sort)
-        had_row = self.table.cursor is not None
         self.table.show(rows, Setting.of(view), {row.key for row in view.rows}, self._hint())
         self.head.show([head_line(self.size.width, self._look, self._sort)])
         self._say_shown()
-        if had_row != (self.table.cursor is not None):
+        self._follow_keys()
+
+    def _follow_keys(self) -> None:
+        """The last line shows what the keys do now: without a row nothing, on a cordoned one the way back."""
+        keys = (self.table.cursor is not None, self._cordoned())
+        if keys != self._keys_for:
+            self._keys_for = keys
             self.refresh_bindings()
 
     def _hint(self) -> str:
@@ -211,6 +218,8 @@ class MainScreen(Screen[None]):
             return action.startswith("app.")  # letters are text now
         if action in _ACTING and self._watching.read_only:
             return False
+        if action in ("cordon", "uncordon") and self._cordoned() is not (action == "uncordon"):
+            return False
         if action in _NEEDS_ROW and self.table.cursor is None:
             return None
         return True
@@ -236,11 +245,16 @@ class MainScreen(Screen[None]):
         keys = tuple(other.key for other in self._view.rows if other.version == row.version and not other.closed)
         self.post_message(ActionWanted("drain", keys, row.version))
 
+    def _cordoned(self) -> bool:
+        """Whether all that are chosen are cordoned: their key takes that back."""
+        rows = [row for key in self._chosen() if (row := self._view.row(key)) is not None]
+        return bool(rows) and all(row.state is WorkerState.CORDONED for row in rows)
+
     def action_cordon(self) -> None:
-        keys = self._chosen()
-        rows = [row for key in keys if (row := self._view.row(key)) is not None]
-        cordoned = bool(rows) and all(row.state is WorkerState.CORDONED for row in rows)
-        self.post_message(ActionWanted("uncordon" if cordoned else "cordon", keys))
+        self.post_message(ActionWanted("cordon", self._chosen()))
+
+    def action_uncordon(self) -> None:
+        self.post_message(ActionWanted("uncordon", self._chosen()))
 
     def action_mark(self) -> None:
         self.table.mark()
@@ -291,6 +305,7 @@ class MainScreen(Screen[None]):
     @on(FleetTable.Moved)
     def _follow_table(self) -> None:
         self._say_shown()
+        self._follow_keys()
 
     @on(Input.Changed)
     def _filter_typed(self, message: Input.Changed) -> None:

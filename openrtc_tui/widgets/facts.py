@@ -51,7 +51,7 @@ def fact_lines(row: WorkerRow, read: Read, now: float, look: Look, width: int) -
     snapshot = row.snapshot
     lines: list[Line] = []
     for section in (
-        _findings(row, look),
+        _findings(row, now, look),
         _drain(row, snapshot, now, look),
         _counts(row, snapshot, width),
         _calls(row, read, now, look, width),
@@ -74,10 +74,11 @@ def _heading(text: str) -> Line:
     return [INDENT, Span(text, "muted", bold=True)]
 
 
-def _findings(row: WorkerRow, look: Look) -> list[Line]:
+def _findings(row: WorkerRow, now: float, look: Look) -> list[Line]:
     lines = [_fact("finding", Span(found.text, SEVERITY_ROLES[found.severity])) for found in row.findings]
-    if row.state in (WorkerState.LOST, WorkerState.STALE, WorkerState.STARTING) or row.orphan or row.closed:
-        text, role = note(row, look)
+    explained = (WorkerState.LOST, WorkerState.STALE, WorkerState.STARTING, WorkerState.GATED)
+    if row.state in explained or row.orphan or row.closed or row.killed_at is not None:
+        text, role = note(row, look, now=now)
         if text and not any(text == found.text for found in row.findings):
             lines.insert(0, _fact("now", Span(text, role)))
     return lines
@@ -191,6 +192,12 @@ def _place(row: WorkerRow, snapshot: RuntimeSnapshot | None, now: float, look: L
         lines.append(_fact("worker", Span(row.worker_id), Span(f"  boot {row.boot_id or NOT_AVAILABLE}", "muted")))
     if snapshot is None:
         return lines
+    if (manifest := snapshot.manifest) is not None and manifest.seq is not None:
+        names = ", ".join(manifest.active or ()) or "no version"
+        lines.append(_fact("manifest", Span(str(manifest.seq)), Span(f"  names {names}", "muted")))
+    if row.verified is not None:
+        held = Span("verified") if row.verified else Span("not valid: never counted as capacity", "bad")
+        lines.append(_fact("membership", held))
     if snapshot.uptime_seconds is not None and snapshot.timestamp is not None:
         since = snapshot.timestamp - snapshot.uptime_seconds
         told = "" if row.state in (WorkerState.LOST, WorkerState.EXITED) else f" ({duration(now - since)} ago)"

@@ -65,6 +65,7 @@ UNICODE: Final = Glyphs(
     states={
         WorkerState.STARTING: "○",
         WorkerState.SERVING: "●",
+        WorkerState.GATED: "◇",
         WorkerState.CORDONED: "◑",
         WorkerState.DRAINING: "◌",
         WorkerState.DRAINED: "✓",
@@ -91,6 +92,7 @@ ASCII: Final = Glyphs(
     states={
         WorkerState.STARTING: "o",
         WorkerState.SERVING: "*",
+        WorkerState.GATED: "#",
         WorkerState.CORDONED: "|",
         WorkerState.DRAINING: "v",
         WorkerState.DRAINED: "+",

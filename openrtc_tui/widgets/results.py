@@ -30,6 +30,13 @@ _ROLES: Final[Mapping[Outcome, Role]] = {
     "unknown": "warning",
     "not asked": "warning",
 }
+_BEFORE: Final[Mapping[str, frozenset[WorkerState]]] = {
+    "drain": frozenset({WorkerState.SERVING, WorkerState.GATED, WorkerState.CORDONED}),
+    "cordon": frozenset({WorkerState.SERVING, WorkerState.GATED}),
+    "uncordon": frozenset({WorkerState.CORDONED}),
+}
+"""States in which a worker does not show yet what was asked of it."""
+
 _RANK: Final[Mapping[Outcome, int]] = {
     "refused": 0,
     "unreached": 0,
@@ -175,8 +182,7 @@ def _effect(result: Result, view: FleetView) -> list[Span]:
 
 
 def _progress(row: WorkerRow, result: Result, view: FleetView) -> str:
-    wanted = {"drain": WorkerState.DRAINING, "cordon": WorkerState.CORDONED, "uncordon": WorkerState.SERVING}
-    if row.state in (WorkerState.SERVING, WorkerState.CORDONED) and row.state is not wanted[result.action]:
+    if row.state in _BEFORE.get(result.action, ()):
         return f"still {row.state}"
     if row.state is WorkerState.SERVING and row.accepting:
         return "takes calls"

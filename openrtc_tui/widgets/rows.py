@@ -13,13 +13,14 @@ from openrtc_tui.widgets.palette import Role
 from openrtc_tui.widgets.words import NOT_AVAILABLE, age, count, duration, time_left, verdict_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SEVERITY_ROLES: Final[Mapping[Severity, Role]] = {"info": "muted", "good": "good", "warning": "warning", "bad": "bad"}
 
 _STATE_ROLES: Final[Mapping[WorkerState, Role]] = {
     WorkerState.STARTING: "muted",
     WorkerState.SERVING: "good",
+    WorkerState.GATED: "text",
     WorkerState.CORDONED: "text",
     WorkerState.DRAINING: "leaving",
     WorkerState.DRAINED: "muted",
@@ -28,6 +29,8 @@ _STATE_ROLES: Final[Mapping[WorkerState, Role]] = {
     WorkerState.LOST: "bad",
 }
 _RANK: Final[Mapping[Severity, int]] = {"bad": 0, "warning": 1, "info": 2, "good": 3}
+TERMINATING: Final = "terminating"
+"""The code of the finding that a platform ends a worker."""
 CLOSE_DEADLINE: Final = 300
 """Seconds before a deadline from which on it is shown as a warning while calls are live."""
 
@@ -73,19 +76,42 @@ def worst(row: WorkerRow) -> Finding | None:
     return min(found, key=lambda finding: _RANK[finding.severity], default=None)
 
 
-def note(row: WorkerRow, look: Look, *, short: bool = False) -> tuple[str, Role]:
+def note(row: WorkerRow, look: Look, *, now: float | None = None, short: bool = False) -> tuple[str, Role]:
     """What the engineer should know of this worker in one line, the worst first, and how it is shown.
 
-    *short* says the same in fewer words, where there are any.
+    *short* says the same in fewer words, where there are any; with *now* a kill is told as the time that is left.
     """
-    texts = sorted(row.findings, key=lambda finding: _RANK[finding.severity])
+    ending = _ending(row, look, now)
+    # the time of the kill stands first and in short: the same finding would say it once more, at length
+    texts = [found for found in row.findings if not (ending and found.code == TERMINATING)]
+    texts.sort(key=lambda finding: _RANK[finding.severity])
     said = "; ".join(finding.text for finding in texts)
     own, role = _own_note(row, look, short=short)
+    if ending:
+        first = own if row.state in (WorkerState.LOST, WorkerState.STALE) else ""
+        return "; ".join(filter(None, (first, ending, said))), "bad" if first else _ending_role(row, texts)
     if not texts:
         return own, role
     if own and row.state in (WorkerState.LOST, WorkerState.STALE):
         return f"{own}; {said}", role
     return said, SEVERITY_ROLES[texts[0].severity]
+
+
+def _ending(row: WorkerRow, look: Look, now: float | None) -> str:
+    """That its platform ends it, and when what is left is killed; empty when nothing is."""
+    if row.killed_at is None or row.closed or row.state is WorkerState.EXITED:
+        return ""
+    if not row.calls and row.state is not WorkerState.LOST:
+        return "terminating"
+    when = f"at {look.at(row.killed_at)}" if now is None else f"in {duration(row.killed_at - now)}"
+    return f"terminating {look.glyphs.dot} killed {when}"
+
+
+def _ending_role(row: WorkerRow, others: Sequence[Finding]) -> Role:
+    worst_of_others = others[0].severity if others else "info"
+    if worst_of_others == "bad":
+        return "bad"
+    return "warning" if row.calls or worst_of_others == "warning" else "muted"
 
 
 def _own_note(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
@@ -95,13 +121,21 @@ def _own_note(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
         case WorkerState.LOST | WorkerState.STALE:
             return _silence(row, look, short=short)
         case WorkerState.STARTING:
-            if row.last_failure:
-                return row.last_failure, "muted"
-            return ("registering" if row.snapshot is not None else "connecting"), "muted"
+            return row.last_failure or ("registering" if row.snapshot is not None else "connecting"), "muted"
+        case WorkerState.GATED:
+            return _gate(row), "muted"
         case WorkerState.DRAINED | WorkerState.EXITED:
             said = f"{range_text(row.verdict)} {verdict_word(row.verdict)}"
             return (said if short else f"dropped {said}"), _verdict_role(row)
     return ("no longer in the fleet file", "warning") if row.orphan else ("", "muted")
+
+
+def _gate(row: WorkerRow) -> str:
+    """Who takes the calls instead, by the manifest that it holds."""
+    held = row.snapshot.manifest if row.snapshot is not None else None
+    if held is None or held.seq is None:
+        return "waits for a manifest"
+    return f"manifest {held.seq} names {', '.join(held.active or ()) or 'no version'}"
 
 
 def _silence(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
@@ -186,10 +220,10 @@ def _seen(row: WorkerRow, _look: Look, _setting: Setting, _width: int) -> _Cell:
     return age(row.age_seconds), ("muted" if quiet else _STATE_ROLES[row.state]), False
 
 
-def _note(row: WorkerRow, look: Look, _setting: Setting, width: int) -> _Cell:
-    text, role = note(row, look)
+def _note(row: WorkerRow, look: Look, setting: Setting, width: int) -> _Cell:
+    text, role = note(row, look, now=setting.now)
     if len(text) > width:
-        text, role = note(row, look, short=True)
+        text, role = note(row, look, now=setting.now, short=True)
     return text, role, False
 
 

@@ -260,7 +260,12 @@ async def test_a_cordoned_worker_is_uncordoned() -> None:
     view = replace(STEADY, rows=(cordoned, *STEADY.rows[1:]))
     app, session = app_on(view)
     async with app.run_test() as pilot:
-        await pilot.press("c")
+        main = app.screen
+        assert isinstance(main, MainScreen)
+        assert "c Uncordon" in main.keys.text()
+        await pilot.press("j")
+        assert "c Cordon" in main.keys.text(), "the next worker takes calls"
+        await pilot.press("k", "c")
         assert "Uncordon voice-a-1?" in dialog(pilot).title_line.text()
         await pilot.press("y")
         await pilot.pause()

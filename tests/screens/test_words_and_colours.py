@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from openrtc_tui.widgets.lines import Watching, header_line, split_line, verdict
 from openrtc_tui.widgets.paint import Look, Span, clip_line, fit, paint, spread, width_of
 from openrtc_tui.widgets.palette import CONTRAST, DARK, LIGHT, PALETTES, PLAIN, contrast
 from openrtc_tui.widgets.rows import note
+from openrtc_worker.contract.snapshot import ManifestInfo
 from tests.screens import fleets
 
 LOOK = Look(zone=UTC)
@@ -277,3 +279,40 @@ def test_in_256_colours_the_cursor_and_dialogs_still_stand_out(palette) -> None:
     }
     assert len({nearest["background"], nearest["cursor"], nearest["panel"]}) == 3
     assert nearest["bar"] != nearest["background"]
+
+
+# ------------------------------------------------------------------------------------------------ rollouts
+
+
+def gated(held: ManifestInfo | None):
+    made = row(WorkerState.GATED)
+    assert made.snapshot is not None
+    return replace(made, snapshot=msgspec.structs.replace(made.snapshot, manifest=held))
+
+
+def test_a_gated_worker_says_who_takes_the_calls_instead() -> None:
+    assert note(gated(ManifestInfo(seq=7, active=["v2"], allows=False)), LOOK)[0] == "manifest 7 names v2"
+    assert note(gated(ManifestInfo(seq=8, active=[], allows=False)), LOOK)[0] == "manifest 8 names no version"
+    assert note(gated(None), LOOK)[0] == "waits for a manifest"
+
+
+def test_a_worker_that_its_platform_ends_says_when_what_is_left_is_killed() -> None:
+    ending = row(WorkerState.DRAINING, killed_at=fleets.AT + 250)
+    assert note(ending, LOOK, now=fleets.AT) == ("terminating · killed in 4m10s", "warning")
+    assert note(replace(ending, calls=0), LOOK, now=fleets.AT) == ("terminating", "muted")
+    told = replace(
+        ending, findings=(Finding("terminating", "terminating, 6 calls live, killed in 4m10s", "warning"),)
+    )
+    assert note(told, LOOK, now=fleets.AT)[0] == "terminating · killed in 4m10s", "said once"
+    worse = replace(ending, findings=(Finding("grace_too_short", "grace too short", "bad"),))
+    assert note(worse, LOOK, now=fleets.AT) == ("terminating · killed in 4m10s; grace too short", "bad")
+    lost = replace(ending, state=WorkerState.LOST)
+    assert note(lost, LOOK, now=fleets.AT) == ("6 callers hear silence; terminating · killed in 4m10s", "bad")
+
+
+def test_gated_workers_are_counted_as_gated_and_never_as_cordoned() -> None:
+    counted = VersionLine(version="v1.0.0", workers=3, by_state=((WorkerState.GATED, 3),))
+    view = replace(fleets.STEADY, versions=(counted,))
+    (first, _) = version_lines(view, LOOK, 140)
+    assert "3 workers · 3 gated" in text(first)
+    assert "cordoned" not in text(first)
