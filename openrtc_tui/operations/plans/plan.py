@@ -39,21 +39,30 @@ class Subject(_Data, frozen=True, kw_only=True):
     boot_id: str
     version: str
     calls: int | None = None
+    dropped: int = 0
+    """Calls that it was known to have dropped then: only what comes on top is a violation of the plan."""
 
 
 # -- steps ------------------------------------------------------------------------------------------------------
 
 
 class PublishStep(_Data, frozen=True, kw_only=True, tag="publish"):
-    """Publish a manifest that names exactly *active*."""
+    """Publish a manifest that names exactly *active*, while their workers that are ready to take calls meet *needs*."""
 
     active: tuple[str, ...]
+    needs: tuple[Need, ...] = ()
 
 
 class StartStep(_Data, frozen=True, kw_only=True, tag="start"):
-    """Ask the platform to bring *version* up."""
+    """Ask the platform to bring *version* up.
+
+    ``token`` is of the description that the plan was made from; ``ends_other`` tells that the platform ends the
+    other version meanwhile: it is not asked before the newest manifest names *version*.
+    """
 
     version: str
+    token: str = ""
+    ends_other: bool = False
 
 
 class ReadyStep(_Data, frozen=True, kw_only=True, tag="ready"):
@@ -142,6 +151,13 @@ class Plan(_Data, frozen=True, kw_only=True):
         """Whether something forbids it that no override lifts."""
         return any(objection.blocks and objection.override is None for objection in self.objections)
 
+    @property
+    def overrides(self) -> frozenset[str]:
+        """Codes of the objections that whoever carries it out has overridden by typing what they ask for."""
+        return frozenset(
+            objection.code for objection in self.objections if objection.blocks and objection.override is not None
+        )
+
 
 # -- how far it has come ------------------------------------------------------------------------------------------
 
@@ -152,8 +168,11 @@ class Asked(_Data, frozen=True, kw_only=True):
     subject: Subject
     op_id: str
     wave: int
+    at: float = 0.0
+    """When it was journaled."""
     outcome: str | None = None
     """``started``, ``already``, ``refused``, ``unreached``, ``unknown``; None: not known yet."""
+    detail: str = ""
 
 
 class Progress(_Data, frozen=True, kw_only=True):
@@ -170,7 +189,15 @@ class Progress(_Data, frozen=True, kw_only=True):
     """The manifest published last by this plan."""
     effect: str | None = None
     """What the publish or start under way came to; None: not known yet."""
+    detail: str = ""
+    """What was said of that effect, one line."""
+    at: float = 0.0
+    """When the last line was journaled."""
+    done: tuple[str, ...] = ()
+    """What each step that is done came to, one line a step; may be empty."""
     aborted: bool = False
+    ended: bool = False
+    """Nothing more is done: the journal has the plan's end."""
 
 
 # -- what to do next ----------------------------------------------------------------------------------------------
@@ -183,9 +210,10 @@ class Publish(_Data, frozen=True, kw_only=True):
 
 
 class Start(_Data, frozen=True, kw_only=True):
-    """Ask the platform for this version."""
+    """Ask the platform for this version, under ``Progress.op_id`` where it is set already."""
 
     version: str
+    token: str = ""
 
 
 class Drain(_Data, frozen=True, kw_only=True):
