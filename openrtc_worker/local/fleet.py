@@ -14,6 +14,7 @@ import aiohttp
 from openrtc_worker.local.calls import CallProfile, follow, schedule
 from openrtc_worker.local.dispatcher import Dispatcher
 from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, free_ports, livekit_environment
+from openrtc_worker.local.platform_door import PlatformDoor
 from openrtc_worker.local.progress import calls_ended_message
 from openrtc_worker.local.run_directory import Rollout, RunDirectory
 from openrtc_worker.local.worker import AGENTS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from openrtc_worker.local.calls import SimulatedCall
     from openrtc_worker.local.progress import Progress
 
+FLEET = "demo"
 FROM_VERSION = "v1.0.0"
 TO_VERSION = "v2.0.0"
 
@@ -99,6 +101,11 @@ class EmbeddedFleet:
         self._clock = clock
         self._sleep = sleep
         self._specs = plan.specs(free_ports(2 * plan.workers))
+        self._running: dict[str, WorkerProcess] = {}
+        self._starting = asyncio.Lock()
+        self._listed = 0
+        self._platform: ProcessPlatform | None = None
+        self._tasks: asyncio.TaskGroup | None = None
         api_key = f"API{secrets.token_hex(6)}"
         self.dispatcher = Dispatcher(api_key, secrets.token_hex(24), rng=random.Random(plan.seed))
 
@@ -106,9 +113,10 @@ class EmbeddedFleet:
         """Start everything, keep the callers coming, and take everything down once *stopped* tells a reason."""
         self._directory.prepare(self._specs)
         await self.dispatcher.start()
-        platform = self._platform()
+        platform = self._platform = self._new_platform()
         self._write_files()
-        work = asyncio.create_task(self._work(platform), name="fleet")
+        door = await self._open_door()
+        work = asyncio.create_task(self._work(), name="fleet")
         ending = asyncio.ensure_future(stopped)
         try:
             await asyncio.wait({work, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,10 +127,12 @@ class EmbeddedFleet:
             ending.cancel()
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            if door is not None:
+                await door.stop()
             ended = await self._take_down(platform)
             self._progress.say("stopped", calls_ended=ended, message=calls_ended_message(ended))
 
-    def _platform(self) -> ProcessPlatform:
+    def _new_platform(self) -> ProcessPlatform:
         dispatcher = self.dispatcher
         environment = livekit_environment(
             url=dispatcher.url, api_key=dispatcher.api_key, api_secret=dispatcher.api_secret
@@ -161,24 +171,80 @@ class EmbeddedFleet:
 
     def _list_workers(self, count: int) -> Path:
         """Write the fleet file with the first *count* workers: a worker is listed when it is about to be started."""
+        self._listed = max(self._listed, count)
         rollout = Rollout(
-            fleet="demo",
+            fleet=FLEET,
             from_version=FROM_VERSION,
             to_version=TO_VERSION,
             drain_timeout=self._plan.drain_timeout,
         )
-        return self._directory.write_fleet_file(self._specs[:count], rollout=rollout)
+        return self._directory.write_fleet_file(self._specs[: self._listed], rollout=rollout)
 
-    async def _work(self, platform: ProcessPlatform) -> None:
+    # -- as a deployment platform (platform_door) ---------------------------------------------------------------
+
+    async def _open_door(self) -> PlatformDoor | None:
+        path = self._directory.platform_socket
+        if path is None:
+            return None
+        door = PlatformDoor(self, path)
+        await door.start()
+        return door
+
+    def versions(self) -> dict[str, dict[str, int]]:
+        """Each version, with its ``workers`` and how many of them are ``running``."""
+        return {
+            version: {
+                "workers": len(specs),
+                "running": sum(spec.name in self._running for spec in specs),
+            }
+            for version in (FROM_VERSION, TO_VERSION)
+            if (specs := self._of(version))
+        }
+
+    async def start_version(self, version: str) -> list[str]:
+        """Start the workers of *version* that do not run, where they ran before; returns their names.
+
+        Raises:
+            KeyError: there is no such version.
+            OSError: no process can be had.
+            RuntimeError: the fleet is being stopped.
+        """
+        specs = self._of(version)
+        if not specs:
+            raise KeyError(version)
+        wanted = [spec for spec in specs if spec.name not in self._running]
+        for spec in wanted:
+            self._list_workers(self._specs.index(spec) + 1)
+            await self._start(spec)
+        return [spec.name for spec in wanted]
+
+    def _of(self, version: str) -> list[WorkerSpec]:
+        return [spec for spec in self._specs if spec.version == version]
+
+    async def _start(self, spec: WorkerSpec) -> WorkerProcess:
+        """Start *spec*, unless it runs; its end is watched."""
+        async with self._starting:  # the fleet's own course may be at this one too
+            running = self._running.get(spec.name)
+            if running is not None:
+                return running
+            if self._platform is None or self._tasks is None:
+                raise RuntimeError("the fleet is not up yet")
+            worker = self._running[spec.name] = await self._platform.start(spec)
+            self._tell(spec, "starting", pid=worker.pid)
+            self._tasks.create_task(self._watch_end(worker), name=f"watch-{spec.name}")
+            return worker
+
+    # -- its own course -----------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
         """Bring the workers up one after another, with callers from the first that serves, and never return."""
         async with aiohttp.ClientSession(timeout=_READY_TIMEOUT) as http, asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             for number, spec in enumerate(self._specs):
                 if number == self._plan.workers:
                     await self._sleep(_PAUSE_BEFORE_NEW_VERSION)
                 self._list_workers(number + 1)
-                worker = await platform.start(spec)
-                self._tell(spec, "starting", pid=worker.pid)
-                tasks.create_task(self._watch_end(worker), name=f"watch-{spec.name}")
+                worker = await self._start(spec)
                 # one at a time: a start costs seconds of CPU, and the first row matters most
                 served = await self._until_ready(worker, http)
                 if number > 0:
@@ -207,6 +273,7 @@ class EmbeddedFleet:
 
     async def _watch_end(self, worker: WorkerProcess) -> None:
         code = await worker.wait()
+        del self._running[worker.spec.name]
         self._tell(worker.spec, "exited", exit_code=code)
 
     async def _callers(self) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openrtc_worker.contract.keys import generate_operator_key
+from openrtc_worker.contract.membership import derive_version_secret
+from openrtc_worker.local.platform_door import LONGEST_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from openrtc_worker.local.platform import WorkerSpec
 
 OPERATOR = "demo"
+RELEASE = "release"
+"""The name of the key that signs manifests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,31 @@ class RunDirectory:
         return self.path / "operators"
 
     @property
+    def release_keys(self) -> Path:
+        """The folder of public keys whose manifests the workers obey."""
+        return self.path / "release-keys"
+
+    @property
+    def release_key_file(self) -> Path:
+        """The private key that signs manifests, once :meth:`prepare` made it."""
+        return self.path / f"{RELEASE}.pem"
+
+    @property
+    def master_file(self) -> Path:
+        """What every version's membership secret is derived from; the dashboard alone reads it."""
+        return self.path / "membership-master"
+
+    def secret_file(self, version: str) -> Path:
+        """The membership secret of one version, which its workers read."""
+        return self.path / "membership" / version
+
+    @property
+    def platform_socket(self) -> Path | None:
+        """Where the fleet is asked for a version; None when this folder's path is too long for a socket."""
+        path = self.path / "platform.sock"
+        return path if len(str(path)) <= LONGEST_PATH else None
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
@@ -61,17 +91,24 @@ class RunDirectory:
         return self.path / f"{OPERATOR}.pem"
 
     def prepare(self, workers: Sequence[WorkerSpec]) -> None:
-        """Make the folders and the operator's key pair.
+        """Make the folders, the key pairs of operator and release, and the membership secrets.
 
         Raises OSError, or :class:`~openrtc_worker.contract.keys.KeyFileError` when there is a key already.
         """
-        self.operator_keys.mkdir()
         self.logs.mkdir()
         self.temporary.mkdir()
         for worker in workers:
             self.state_dir(worker.name).mkdir(parents=True)
-        _, public = generate_operator_key(OPERATOR, self.path)
-        public.rename(self.operator_keys / public.name)
+        for name, folder in ((OPERATOR, self.operator_keys), (RELEASE, self.release_keys)):
+            folder.mkdir()
+            _, public = generate_operator_key(name, self.path)
+            public.rename(folder / public.name)
+        master = secrets.token_hex(32)
+        _write_secret(self.master_file, master)
+        for version in {worker.version for worker in workers}:
+            secret = self.secret_file(version)
+            secret.parent.mkdir(exist_ok=True)
+            _write_secret(secret, derive_version_secret(master, version))
 
     def write_fleet_file(self, workers: Sequence[WorkerSpec], *, rollout: Rollout) -> Path:
         """Write what the dashboard opens; complete or not there at all."""
@@ -95,7 +132,10 @@ class RunDirectory:
     def write_livekit_env(self, *, url: str, api_key: str, api_secret: str) -> Path:
         """Write what a worker of your own needs to join the fleet, as a shell would read it (mode 0600)."""
         path = self.path / "livekit.env"
-        text = f"LIVEKIT_URL={url}\nLIVEKIT_API_KEY={api_key}\nLIVEKIT_API_SECRET={api_secret}\n"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
+        _write_secret(path, f"LIVEKIT_URL={url}\nLIVEKIT_API_KEY={api_key}\nLIVEKIT_API_SECRET={api_secret}\n")
         return path
+
+
+def _write_secret(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

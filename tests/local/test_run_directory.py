@@ -9,6 +9,7 @@ import pytest
 
 from openrtc_tui.fleet_file import load_fleet_file
 from openrtc_worker.contract.keys import KeyFileError
+from openrtc_worker.contract.membership import derive_version_secret
 from openrtc_worker.local.fleet import FleetPlan
 from openrtc_worker.local.progress import Progress, calls_ended_message
 from openrtc_worker.local.run_directory import Rollout, RunDirectory
@@ -34,7 +35,11 @@ def test_the_fleet_file_is_one_that_the_dashboard_opens(tmp_path):
         "demo.pem",
         "fleet.yaml",
         "logs",
+        "membership",
+        "membership-master",
         "operators",
+        "release-keys",
+        "release.pem",
         "state",
         "tmp",
     ]
@@ -45,6 +50,22 @@ def test_the_private_key_is_the_operators_alone_and_not_among_the_workers_keys(t
     directory.prepare(())
     assert directory.key_file.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in directory.operator_keys.iterdir()] == ["demo.pub.pem"]
+
+
+def test_each_version_has_its_own_secret_and_only_the_dashboard_has_the_master(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.prepare(FleetPlan(workers=1).specs((41001, 41002)))
+    master = directory.master_file.read_text()
+    for version in ("v1.0.0", "v2.0.0"):
+        file = directory.secret_file(version)
+        assert file.read_text() == derive_version_secret(master, version)
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert directory.master_file.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in directory.release_keys.iterdir()] == ["release.pub.pem"]
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket_has_none(tmp_path):
+    assert RunDirectory(tmp_path / ("x" * 90)).platform_socket is None
 
 
 def test_a_folder_with_an_earlier_fleet_in_it_is_refused(tmp_path):

@@ -88,3 +88,10 @@ class Platform(Protocol):
     def watch(self) -> AsyncIterator[tuple[PodSeen, ...]]:
         """All that runs, again at each change. Ends at once where the platform has nothing to watch."""
         ...
+
+
+async def nothing_to_watch() -> AsyncIterator[tuple[PodSeen, ...]]:
+    """What a platform that shows no pods watches: it ends at once."""
+    none: tuple[tuple[PodSeen, ...], ...] = ()
+    for pods in none:
+        yield pods
