@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from openrtc_tui.operations.capacity import NEVER_ACTED_ON, Agent, accepts, agent_words, left_alone, room_of
+from openrtc_tui.operations.capacity import NEVER_ACTED_ON, accepts, agent_words, left_alone, room_of
 from openrtc_tui.operations.request import Ask
 from openrtc_tui.state.view import WorkerState
 from openrtc_worker.contract.snapshot import VERSION_PATTERN, State
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from openrtc_tui.operations.request import Action
+    from openrtc_tui.state.peers import Agent
     from openrtc_tui.state.view import FleetView, WorkerRow
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
 

@@ -47,7 +47,7 @@ class Subject(_Data, frozen=True, kw_only=True):
 
 
 class PublishStep(_Data, frozen=True, kw_only=True, tag="publish"):
-    """Publish a manifest that names exactly *active*, while their workers that are ready to take calls meet *needs*."""
+    """Publish a manifest that names exactly *active*, while its workers that are ready to take meet *needs*."""
 
     active: tuple[str, ...]
     needs: tuple[Need, ...] = ()

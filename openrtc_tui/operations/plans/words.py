@@ -30,7 +30,7 @@ def plan_lines(plan: Plan) -> tuple[str, ...]:
 
 
 def run_of(
-    plan: Plan, progress: Progress, view: FleetView, now: float, word: RunWord = "running", why: str = ""
+    plan: Plan, progress: Progress, view: FleetView, now: float, word: RunWord = "running", *, why: str = ""
 ) -> Run:
     """A plan under way as screens and commands show it."""
     raise NotImplementedError
