@@ -187,6 +187,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     wait.add_argument("--drained", action="store_true", help="until no worker of V can still lose a call")
     wait.add_argument("--timeout", type=_duration, metavar="T", help="give up after T (exit 3)")
 
+    _add_manifest(commands)
+
     keys = _add(commands, "keys", "make operator keys")
     new = keys.add_subparsers(metavar="new", required=True, dest="keys_command").add_parser(
         "new", help="make NAME.pem (keep it) and NAME.pub.pem (give it to the workers)", allow_abbrev=False
@@ -221,6 +223,35 @@ def _add_actions(commands: Any) -> None:
             )
             command.add_argument("--wait", action="store_true", help="until all are drained; the exit code tells how")
             command.add_argument("--timeout", type=_duration, metavar="T", help="stop waiting after T (exit 3)")
+
+
+def _add_manifest(commands: Any) -> None:
+    manifest = _add(
+        commands, "manifest", "sign and check manifests: which versions may take new calls"
+    ).add_subparsers(metavar="sign|show|verify", required=True, dest="manifest_command")
+    sign = manifest.add_parser(
+        "sign",
+        help="a signed manifest, for pipelines; promote and rollback make theirs themselves",
+        allow_abbrev=False,
+    )
+    sign.add_argument(
+        "active", metavar="VERSION", nargs="*", help="the versions that may take new calls; none: nobody"
+    )
+    sign.add_argument(
+        "--seq", type=_seq, required=True, metavar="N", help="above every one before; the highest holds"
+    )
+    sign.add_argument("--key", metavar="FILE", help="the release key (default: the fleet file's manifest.key_file)")
+    sign.add_argument("--for", dest="for_fleet", metavar="NAME", help="the fleet (default: the fleet file's name)")
+    sign.add_argument("--by", metavar="NAME", help="who issues it (default: the key's name)")
+    sign.add_argument("-o", "--output", metavar="FILE", help="write it there in one step (default: stdout)")
+    show = manifest.add_parser("show", help="what a manifest says, whoever signed it", allow_abbrev=False)
+    show.add_argument("path", metavar="FILE", help="- is standard input")
+    verify = manifest.add_parser("verify", help="whether a manifest is signed with a release key", allow_abbrev=False)
+    verify.add_argument("path", metavar="FILE", help="- is standard input")
+    verify.add_argument(
+        "--key", metavar="FILE", action="append", help="a public key, NAME.pub.pem (default: the fleet file's own)"
+    )
+    verify.add_argument("--for", dest="for_fleet", metavar="NAME", help="the fleet (default: the fleet file's name)")
 
 
 def _add(commands: Any, name: str, text: str | None, *, module: str | None = None) -> argparse.ArgumentParser:
@@ -266,6 +297,12 @@ def _drain_timeout(text: str) -> float:
     if seconds < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected at least 1s")
     return seconds
+
+
+def _seq(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 2**53:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from openrtc_tui.fleet_specs import DEFAULT_EXEC_TIMEOUT
 from openrtc_tui.operations.plans.plan import Objection
 from openrtc_tui.operations.platforms.platform import Asked, Description, PlatformError, nothing_to_watch
 from openrtc_worker.contract.text import printable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from openrtc_tui.state.observation import PodSeen
 
-DEFAULT_TIMEOUT: Final = 120.0
 _LONGEST_LINE: Final = 4096
 _SHOWN_LINES: Final = 3
 _GRACE: Final = 5.0
@@ -51,7 +51,7 @@ class ExecPlatform:
         argv: Sequence[str],
         *,
         folder: Path,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float = DEFAULT_EXEC_TIMEOUT,
         on_output: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._argv = tuple(argv)
@@ -82,7 +82,7 @@ class ExecPlatform:
             raise PlatformError(f"{self._argv[0]} is no program that can be run")
         arguments = self._filled(version, op_id=op_id, reason=reason or "")
         environment = {"OPENRTC_TO": version, "OPENRTC_OP_ID": op_id, "OPENRTC_REASON": reason or ""}
-        # a pipe of our own: asyncio's process ends only when nobody holds its pipes any more, and what this one leaves
+        # a pipe of our own: asyncio's process ends only when nobody holds its pipes any more, and what it leaves
         # running in the background may hold them for ever
         output, theirs = os.pipe()
         try:
