@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -27,3 +28,38 @@ def format_duration(seconds: float) -> str:
     milliseconds = round(seconds * 1_000)
     unit = next(unit for unit, size in _MILLISECONDS.items() if milliseconds % size == 0 and milliseconds >= size)
     return f"{milliseconds // _MILLISECONDS[unit]}{unit}"
+
+
+# -- for people to read: short, never more exact than they are -----------------------------------------------------
+
+NOT_AVAILABLE = "n/a"
+"""Shown for what a worker did not tell; never a zero."""
+
+
+def duration(seconds: float) -> str:
+    """``42s``, ``3m51s``, ``1h02m``, ``2d03h``; what is negative counts as zero, what is no time is *n/a*."""
+    if not math.isfinite(seconds):  # a worker may send any number
+        return NOT_AVAILABLE
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def spaced(seconds: float) -> str:
+    """``4m 12s`` for running text; see :func:`duration`."""
+    text = duration(seconds)
+    for unit in ("d", "h", "m"):
+        head, sign, tail = text.partition(unit)
+        if sign and tail:
+            return f"{head}{unit} {tail}"
+    return text
+
+
+def roughly(seconds: float) -> str:
+    """A duration for a sentence, without a part that is zero: ``1h``, ``51m``, ``1h 30m``."""
+    return spaced(seconds).removesuffix(" 00s").removesuffix(" 00m").removesuffix(" 00h")

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, tzinfo
 from functools import lru_cache
 
+from openrtc_tui.durations import NOT_AVAILABLE, duration, roughly, spaced
 from openrtc_tui.state.view import Verdict, VerdictWord
 
-NOT_AVAILABLE = "n/a"
-"""Shown for what a worker did not tell; never a zero."""
-
-
-def duration(seconds: float) -> str:
-    """``42s``, ``3m51s``, ``1h02m``, ``2d03h``; what is negative counts as zero, what is no time is *n/a*."""
-    if not math.isfinite(seconds):  # a worker may send any number
-        return NOT_AVAILABLE
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+__all__ = [
+    "NOT_AVAILABLE", "age", "clock_time", "count", "duration", "roughly", "spaced", "time_left", "verdict_word",
+]  # fmt: skip
 
 
 def time_left(seconds: float) -> str:
@@ -42,16 +29,6 @@ def age(seconds: float) -> str:
     return f"{whole // 86400}d"
 
 
-def spaced(seconds: float) -> str:
-    """``4m 12s`` for running text; see :func:`duration`."""
-    text = duration(seconds)
-    for unit in ("d", "h", "m"):
-        head, sign, tail = text.partition(unit)
-        if sign and tail:
-            return f"{head}{unit} {tail}"
-    return text
-
-
 @lru_cache(1024)
 def clock_time(at: float, zone: tzinfo | None) -> str:
     """Unix seconds as ``14:02:31`` in *zone* (None: the local one)."""
@@ -59,11 +36,6 @@ def clock_time(at: float, zone: tzinfo | None) -> str:
         return datetime.fromtimestamp(at, zone).strftime("%H:%M:%S")
     except (OverflowError, OSError, ValueError):  # a worker may send any number
         return NOT_AVAILABLE
-
-
-def roughly(seconds: float) -> str:
-    """A duration for a sentence, without a part that is zero: ``1h``, ``51m``, ``1h 30m``."""
-    return spaced(seconds).removesuffix(" 00s").removesuffix(" 00m").removesuffix(" 00h")
 
 
 def count(number: int, noun: str) -> str:
