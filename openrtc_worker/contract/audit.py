@@ -21,11 +21,16 @@ WORKER_REJECTED: Final = "worker.rejected"
 WORKER_CORDONED: Final = "worker.cordoned"
 WORKER_UNCORDONED: Final = "worker.uncordoned"
 CONTROL_REFUSED: Final = "control.refused"
+MANIFEST_ACCEPTED: Final = "manifest.accepted"
+MANIFEST_REFUSED: Final = "manifest.refused"
 CALL_CUT: Final = "call.cut"
 CALL_OFFER_LOST: Final = "call.offer_lost"
+AUDIT_TORN_LINE: Final = "audit.torn_line"
 
-RESERVED_NAMES: Final = frozenset({"seq", "timestamp", "event", "actor", "target", "result", "version"})
-"""Keys of every event; no extra field may take one of these names."""
+RESERVED_NAMES: Final = frozenset(
+    {"seq", "timestamp", "event", "actor", "target", "result", "version", "chain", "prev", "hash"}
+)
+"""Keys of every event, and those that a chained file adds; no extra field may take one of these names."""
 
 KEPT_EVENTS: Final = 1_000
 """Events kept in memory for ``GET /v1/audit``."""
