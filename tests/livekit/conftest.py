@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.livekit.binary import MissingServerError, require_server
+from tests.livekit.binary import require_server
 from tests.livekit.server import LiveKitServer
+from tests.support.go_program import MissingProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     try:
         require_server(lambda line: reporter.write_line(f"==> {line}") if reporter else None)
-    except MissingServerError as missing:
+    except MissingProgramError as missing:
         _problem = str(missing)
         idle = [item for item in ours if item.name != CANARY]
         items[:] = [item for item in items if item not in idle]

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import secrets
 import socket
-import sys
 import time
 import urllib.request
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livekit import api
 
+from tests.support.leash import leashed
+from tests.support.ports import free_port
 from tests.support.processes import Program, clean_env, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-LEASH = Path(__file__).with_name("leash.py")
-
-
-def leashed(command: Sequence[str]) -> list[str]:
-    """*command* such that it dies with this process."""
-    return [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *command]
+    from pathlib import Path
 
 
 class LiveKitServer:
@@ -138,18 +130,6 @@ class LiveKitServer:
 
     def _tail(self) -> str:
         return self._program.tail() if self._program is not None else ""
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """A free port below the range that the system hands out, so that it is free again after a restart."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 async def rooms_with_agents(client: api.LiveKitAPI, prefix: str) -> dict[str, list[api.ParticipantInfo]]:

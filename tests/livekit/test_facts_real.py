@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from openrtc_worker.probe import Answer, Credentials, probe
 from tests.livekit.backend import RealBackend
-from tests.livekit.server import free_port
 from tests.support.conformance import Workers
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from livekit import api
 
-from tests.livekit.binary import MissingServerError, require_server
+from tests.livekit.binary import require_server
 from tests.livekit.callers import Callers
 from tests.livekit.server import is_agent
+from tests.support.go_program import MissingProgramError
 from tests.support.processes import REPOSITORY, clean_env, until
 
 if TYPE_CHECKING:
@@ -123,13 +124,13 @@ def _run_without_a_server(tmp_path: Path, *, required: str) -> subprocess.Comple
 
 def test_without_go_the_message_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.livekit.binary.go", lambda: None)
-    with pytest.raises(MissingServerError, match=r"^`make test-livekit` needs Go .* install Go"):
+    with pytest.raises(MissingProgramError, match=r"^`make test-livekit` needs Go .* install Go"):
         require_server(print, binary=tmp_path / "v0" / "server")
 
 
 def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     binary = tmp_path / "v0" / "server"
-    with pytest.raises(MissingServerError, match=r"failed \(exit code 3\):\nno such module"):
+    with pytest.raises(MissingProgramError, match=r"failed \(exit code 3\):\nno such module"):
         require_server(print, binary=binary, builder=_fake_go(tmp_path, "echo no such module; exit 3"))
     assert [path.name for path in binary.parent.iterdir()] == ["lock"]
 

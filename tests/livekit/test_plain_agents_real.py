@@ -12,13 +12,15 @@ import aiohttp
 import pytest
 
 from tests.livekit.callers import Callers
-from tests.livekit.server import LiveKitServer, leashed
+from tests.support.leash import leashed
 from tests.support.processes import Program, livekit_env, until
 from tests.support.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.livekit.server import LiveKitServer
 
 AGENT = {"metadata": json.dumps({"agent": "silent", "tenant": "acme"})}
 

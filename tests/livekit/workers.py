@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from openrtc_worker.contract.snapshot import LedgerCounts, RuntimeSnapshot, State, decode_snapshot
-from tests.livekit.server import free_port, leashed
+from tests.support.leash import leashed
+from tests.support.ports import free_port
 from tests.support.processes import Program, livekit_env, until
 
 if TYPE_CHECKING:
