@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from openrtc_worker.contract.membership import MembershipError, MembershipVerifier, sign_membership
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
     from openrtc_worker.livekit import DeployServer
+    from openrtc_worker.observers import SessionEnd, SessionObserver
     from openrtc_worker.pool import AgentPool
     from openrtc_worker.registry import AgentConfig
     from openrtc_worker.runner import run
@@ -26,6 +27,8 @@ _HOMES = {
     "MembershipError": "contract.membership",
     "MembershipVerifier": "contract.membership",
     "RuntimeSnapshot": "contract.snapshot",
+    "SessionEnd": "observers",
+    "SessionObserver": "observers",
     "run": "runner",
     "sign_membership": "contract.membership",
 }
@@ -39,6 +42,8 @@ __all__ = [
     "MembershipError",
     "MembershipVerifier",
     "RuntimeSnapshot",
+    "SessionEnd",
+    "SessionObserver",
     "run",
     "sign_membership",
 ]

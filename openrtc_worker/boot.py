@@ -19,14 +19,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from openrtc_worker.call_file import CallFile
 from openrtc_worker.calls import Calls
+from openrtc_worker.claims import Claimant
 from openrtc_worker.clock import AnchoredClock
 from openrtc_worker.contract import audit
 from openrtc_worker.control.settings import ControlError, default_worker_id
 from openrtc_worker.control.target import ConflictError, Requester
 from openrtc_worker.deeds import Deeds
 from openrtc_worker.environment import platform_info
+from openrtc_worker.fleet_settings import FleetSetupError
 from openrtc_worker.gate import BEAT
+from openrtc_worker.gatekeeper import Gatekeeper
 from openrtc_worker.lifecycle import Decision, Decisions, ExitCode, Lifecycle, LifecycleConflictError
+from openrtc_worker.manifest_source import KeptManifest
+from openrtc_worker.observers import Observers
 from openrtc_worker.outbox import Outbox
 from openrtc_worker.snapshots import Link, LoopLag, Notes, assemble
 from openrtc_worker.trail import SYSTEM, Trail
@@ -39,12 +44,13 @@ if TYPE_CHECKING:
     from openrtc_worker.control.server import ControlServer
     from openrtc_worker.control.target import Effect
     from openrtc_worker.ledger import Call
+    from openrtc_worker.observers import SessionObserver
     from openrtc_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
 _FLUSH_TIMEOUT = 2.0
-"""Seconds that the audit sink and the call file get to finish when the boot ends."""
+"""Seconds that the audit sink, the observers and the call file each get to finish when the boot ends."""
 
 
 class LiveKitSide(Protocol):
@@ -84,6 +90,7 @@ class Boot:
         livekit: LiveKitSide,
         *,
         audit_sink: Sink | None = None,
+        session_observers: Sequence[SessionObserver] = (),
         clock: Callable[[], float] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         environ: Mapping[str, str] | None = None,
@@ -102,6 +109,7 @@ class Boot:
             worker_id=lambda: self.worker_id,
             clock=self.clock,
         )
+        self._observers = Observers(session_observers, version=settings.deployment_version, boot=self.boot_id)
         self.calls = Calls(
             capacity=settings.max_concurrent_sessions,
             clock=self.clock,
@@ -109,6 +117,12 @@ class Boot:
             trail=self._trail,
             notes=self.notes,
             lock=self._lock,
+            ended=self._observers.session_ended,
+        )
+        self._fleet = settings.membership(self._environ)
+        self._claimant: Claimant | None = None
+        self._gatekeeper = Gatekeeper(
+            self._fleet, version=settings.deployment_version, trail=self._trail, changed=self._gate_changed
         )
         self._lifecycle = Lifecycle(
             drain_timeout=settings.drain_timeout,
@@ -152,11 +166,15 @@ class Boot:
         Raises:
             ControlError: the endpoint cannot be served as it is set up.
             StateDirError: the state folder cannot be used.
+            FleetSetupError: the worker cannot prove that it belongs, as it is set up.
         """
         from openrtc_worker.control.server import ControlServer
 
         self._loop = asyncio.get_running_loop()
         self._trail.start()
+        self._observers.start()
+        self._claimant = self._find_secret()
+        self._gatekeeper.find_keys()
         if self.exit_code is not None:  # drained before there was anything to drain
             self._exited.set()
         control = ControlServer(self, settings=self.settings.control(self._environ))
@@ -173,6 +191,9 @@ class Boot:
                 defer=self._outbox.put,
             )
             self.notes.previous_boot = self._file.previous
+        state_dir = self.settings.state_dir
+        kept = None if state_dir is None else KeptManifest(state_dir, worker_id=self._worker_id)
+        await self._gatekeeper.open(kept, self._outbox.put)
         self.calls.open(self._file)
         self._beat = asyncio.create_task(self._keep_time(), name="openrtc-beat")
         self._changed()
@@ -192,8 +213,9 @@ class Boot:
         if self._file is not None:
             self._file.exited(code)
         with contextlib.suppress(TimeoutError):  # the loop's executor may be full of resolvers that hang
-            async with asyncio.timeout(2 * _FLUSH_TIMEOUT + 1):
+            async with asyncio.timeout(3 * _FLUSH_TIMEOUT + 1):
                 await asyncio.to_thread(self._outbox.stop, _FLUSH_TIMEOUT)
+                await asyncio.to_thread(self._observers.stop, _FLUSH_TIMEOUT)
                 await asyncio.to_thread(self._trail.stop, _FLUSH_TIMEOUT)
 
     async def close(self) -> None:
@@ -203,12 +225,22 @@ class Boot:
             await asyncio.gather(self._beat, return_exceptions=True)
         if self._control is not None:
             await self._control.aclose()
+        await self._gatekeeper.close()
         self.calls.close()
         if self._file is not None:
             self._file.close()
         self._outbox.stop(_FLUSH_TIMEOUT)
+        self._observers.stop(_FLUSH_TIMEOUT)
         self._trail.stop(_FLUSH_TIMEOUT)
         self._loop = None
+
+    def _find_secret(self) -> Claimant | None:
+        secret, version = self._fleet.load_secret(), self.settings.deployment_version
+        if secret is None:
+            return None
+        if version is None:
+            raise FleetSetupError("membership_secret needs deployment_version: each version has a secret of its own")
+        return Claimant(version, secret)
 
     # -- what it is (ControlTarget) -----------------------------------------------------------------------------
 
@@ -252,12 +284,16 @@ class Boot:
     def runtime_snapshot(self) -> RuntimeSnapshot:
         """What the worker is doing right now; from any thread, also before there is a loop."""
         with self._lock:
+            now, worker_id = self.clock(), self.worker_id
             return assemble(
                 self.notes,
-                now=self.clock(),
+                now=now,
                 seq=self._seq,
                 boot_id=self.boot_id,
-                worker_id=self.worker_id,
+                worker_id=worker_id,
+                fleet=self._fleet.fleet,
+                membership=None if self._claimant is None else self._claimant.claim(worker_id, now),
+                manifest=self._gatekeeper.info,
                 settings=self.settings,
                 lifecycle=self._lifecycle,
                 ledger=self.calls.ledger,
@@ -284,6 +320,8 @@ class Boot:
             "untagged": self.settings.deployment_version is None,
             "audit_sink_failing": self._trail.is_failing,
             "call_file_failing": self._outbox.failing,
+            "session_observer_failing": self._observers.is_failing,
+            "manifest_unreadable": self._gatekeeper.source_problem is not None,
         }
         return [*self.notes.findings, *(code for code, is_so in now_and_then.items() if is_so)]
 
@@ -328,6 +366,20 @@ class Boot:
             self._changed()
         return effect
 
+    async def refresh_release_keys(self) -> None:
+        """Look whether release keys changed, so that :meth:`install_manifest` judges by those of now."""
+        await self._gatekeeper.refresh_keys()
+
+    def install_manifest(self, token: str, *, by: Requester) -> Effect:
+        """Obey a newer signed manifest. Raises ManifestRefused."""
+        return self._gatekeeper.install(token, by=by)
+
+    def _gate_changed(self) -> None:
+        with self._lock:
+            self._weigh()
+        self._livekit.tell_load()
+        self._changed()
+
     # -- what LiveKit says --------------------------------------------------------------------------------------
 
     def registered(self) -> None:
@@ -344,7 +396,7 @@ class Boot:
 
     def refusal(self) -> str | None:
         """Why an offer that is handled now is refused, or None."""
-        return self._lifecycle.refusal or self.calls.refusal
+        return self._lifecycle.refusal or self._gatekeeper.refusal or self.calls.refusal
 
     def offer_refused(self, reason: str) -> None:
         self.calls.refused(reason)
@@ -374,7 +426,7 @@ class Boot:
         """LiveKit takes its target (0.7) for full, and draws workers by how far below it they are: just below it
         at full capacity, so that each worker is used to the last place, and 1 when nothing more may come.
         """
-        if self._lifecycle.refusal in ("cordoned", "draining"):
+        if self._lifecycle.refusal in ("cordoned", "draining") or self._gatekeeper.refusal is not None:
             self.reported_load = 1.0
             return
         share = min(1.0, self.calls.taken / self.settings.max_concurrent_sessions)

@@ -54,8 +54,7 @@ class CallFile:
         clock: Callable[[], float],
         defer: Callable[[Callable[[], Any]], None],
     ) -> None:
-        stem = re.sub(r"[^A-Za-z0-9._-]", "_", worker_id)[:100] or "worker"
-        self._path = Path(folder).expanduser() / f"calls-{stem}.jsonl"
+        self._path = Path(folder).expanduser() / f"calls-{file_stem(worker_id)}.jsonl"
         self._boot_id = boot_id
         self._clock = clock
         self._defer = defer
@@ -99,19 +98,28 @@ class CallFile:
             self._start_anew()
 
     def _start_anew(self) -> None:
-        """Replace the file in one step: a crash leaves the old one or the new one, never a half."""
         at = self._clock()
         records: list[dict[str, Any]] = [{"event": "boot", "boot": self._boot_id, "at": at}]
         records += [{"event": "start", "job": job, "room": room, "at": at} for job, room in tuple(self._open.items())]
         text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
-        fresh = self._path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        write_anew(self._path, text)
         self._written = len(text)
+
+
+def file_stem(worker_id: str) -> str:
+    """The worker's id as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", worker_id)[:100] or "worker"
+
+
+def write_anew(path: Path, text: str) -> None:
+    """Replace a file in one step: a crash leaves the old one or the new one, never a half. Raises OSError."""
+    fresh = path.with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def read_previous(path: Path) -> PreviousBoot | None:

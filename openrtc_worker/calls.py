@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from openrtc_worker.call_file import CallFile
+    from openrtc_worker.ledger import EndedCall
     from openrtc_worker.snapshots import Notes
     from openrtc_worker.trail import Trail
 
@@ -35,6 +36,7 @@ class Calls:
         trail: where dropped calls are audited.
         notes: where the snapshot's odds and ends are noted.
         lock: held while the books are written.
+        ended: called with every call that is over; it must return at once.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Calls:
         trail: Trail,
         notes: Notes,
         lock: threading.RLock,
+        ended: Callable[[EndedCall], None] = lambda _ended: None,
     ) -> None:
         self.ledger = Ledger()
         self.gate = Gate(capacity=capacity)
@@ -54,6 +57,7 @@ class Calls:
         self._trail = trail
         self._notes = notes
         self._lock = lock
+        self._ended = ended
         self._reports: ReportSocket | None = None
         self._file: CallFile | None = None
         self._pids: dict[str, int] = {}
@@ -195,6 +199,7 @@ class Calls:
             return
         if self._file is not None:
             self._file.ended(ended)
+        self._ended(ended)
         if ended.outcome is Outcome.CUT:
             self._trail.dropped(audit.CALL_CUT, call, seconds=ended.ended_at - ended.started_at)
         elif ended.outcome in (Outcome.CRASHED, Outcome.LOST):

@@ -38,6 +38,19 @@ def platform_info(environ: Mapping[str, str]) -> PlatformInfo | None:
     return None if grace is None else PlatformInfo(grace_seconds=grace)
 
 
+def flag(name: str, value: str | None) -> bool:
+    """What the variable *name* says; False where it is not set.
+
+    Raises:
+        ValueError: it says neither yes nor no.
+    """
+    words = {None: False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+    try:
+        return words[value and value.lower()]
+    except KeyError:
+        raise ValueError(f"{name} must be 1 or 0, not {printable(value or '', 40)!r}") from None
+
+
 def resident_set() -> ResidentSet:
     """Memory of this process; on Linux what it holds now, elsewhere its peak so far."""
     try:

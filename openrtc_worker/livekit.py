@@ -51,7 +51,7 @@ from openrtc_worker.snapshots import Link
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
     from typing import Unpack
 
     from livekit.agents import SimulationContext
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from openrtc_worker.contract.audit import AuditLog, Sink
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
+    from openrtc_worker.observers import SessionObserver
     from openrtc_worker.offers import Router
     from openrtc_worker.registry import AgentConfig, Provider
     from openrtc_worker.settings import ServerArguments
@@ -88,6 +89,7 @@ class DeployServer(AgentServer):
         self,
         *,
         audit_sink: Sink | None = None,
+        session_observers: Sequence[SessionObserver] = (),
         router: Router | None = None,
         **arguments: Unpack[ServerArguments],
     ) -> None:
@@ -109,7 +111,7 @@ class DeployServer(AgentServer):
         self._tasks: set[asyncio.Task[None]] = set()
         self._livekit_drain: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self.boot = Boot(settings, self, audit_sink=audit_sink)
+        self.boot = Boot(settings, self, audit_sink=audit_sink, session_observers=session_observers)
         self._offers = Offers(self.boot, router=router or (lambda _: Route()), lost=AssignmentTimeoutError)
         self.on("worker_started", self._on_started)
         self.on("worker_registered", self._on_registered)
@@ -223,7 +225,7 @@ class DeployServer(AgentServer):
         self._offers.abandon()
 
     async def open(self, runner_name: str) -> None:
-        """Open the boot. Raises ControlError, StateDirError, NoSocketFolderError; RuntimeError in a job's process."""
+        """Open the boot. Raises what the runner says in one line; RuntimeError in a job's process."""
         processes.check_main("DeployServer.run()")
         await self.boot.open()
         self._runner = runner_name

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openrtc_worker.contract.audit import AuditLog, Sink
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
     from openrtc_worker.livekit import DeployServer
+    from openrtc_worker.observers import SessionObserver
     from openrtc_worker.offers import Offered
     from openrtc_worker.settings import AfterDrain
 
@@ -46,9 +47,16 @@ class AgentPool:
         after_drain: ``exit``, ``wait`` for a signal, or ``auto``: wait under Kubernetes only.
         answer_timeout: seconds that the request hook may take.
         connect_timeout: seconds until the first registration; 0 is for ever.
-        state_dir: folder where live calls are noted, for the next boot to tell what became of them.
+        state_dir: folder where live calls are noted, for the next boot to tell what became of them, and where the
+            newest manifest is kept.
         livekit_target_load: the server's ``agents.target_load``.
         dispatch_deployment: LiveKit's routing key; only dispatches that name it come here.
+        fleet: the fleet that this worker belongs to.
+        membership_secret: the secret of its version; with it every snapshot carries a signed claim.
+        release_keys: folder or file with the public keys whose manifests this worker obeys.
+        manifest: file or URL where the newest manifest is read again and again; it can also be put over HTTP.
+        manifest_required: no manifest, no calls.
+        session_observers: told of every call that ended, in a thread of their own.
 
     Raises:
         ValueError: an argument has a value that cannot be used; the message names it.
@@ -87,6 +95,12 @@ class AgentPool:
         state_dir: Path | str | None = None,
         livekit_target_load: float = 0.7,
         dispatch_deployment: str | None = None,
+        fleet: str | None = None,
+        membership_secret: str | None = None,
+        release_keys: Path | str | None = None,
+        manifest: Path | str | None = None,
+        manifest_required: bool | None = None,
+        session_observers: Sequence[SessionObserver] = (),
     ) -> None:
         from openrtc_worker.livekit import DeployServer
 
@@ -114,6 +128,12 @@ class AgentPool:
             state_dir=state_dir,
             livekit_target_load=livekit_target_load,
             dispatch_deployment=dispatch_deployment,
+            fleet=fleet,
+            membership_secret=membership_secret,
+            release_keys=release_keys,
+            manifest=manifest,
+            manifest_required=manifest_required,
+            session_observers=session_observers,
             router=self._route,
         )
         self._entrypoint = PoolEntrypoint()

@@ -17,6 +17,7 @@ from openrtc_worker import processes
 from openrtc_worker.call_file import StateDirError
 from openrtc_worker.control.settings import ControlError
 from openrtc_worker.control.target import Requester
+from openrtc_worker.fleet_settings import FleetSetupError
 from openrtc_worker.hook import THREAD_NAME
 from openrtc_worker.lifecycle import ExitCode
 from openrtc_worker.probe import Answer, probe
@@ -134,7 +135,7 @@ async def open_boot(server: DeployServer, runner_name: str) -> bool:
     """Open the boot of *server*; False, after one line that says what to do, when it cannot be."""
     try:
         await server.open(runner_name)
-    except (ControlError, StateDirError, NoSocketFolderError) as error:
+    except (ControlError, StateDirError, FleetSetupError, NoSocketFolderError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the line says what to do, a traceback would hide it
         await server.boot.close()
         return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 from openrtc_worker.contract.snapshot import VERSION_PATTERN
 from openrtc_worker.control.settings import ControlSettings
+from openrtc_worker.fleet_settings import FleetSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,11 @@ class WorkerArguments(TypedDict, total=False):
     control_tls_cert: Path | str | None
     control_tls_key: Path | str | None
     control_tls_client_ca: Path | str | None
+    fleet: str | None
+    membership_secret: str | None
+    release_keys: Path | str | None
+    manifest: Path | str | None
+    manifest_required: bool | None
 
 
 class ServerArguments(WorkerArguments, total=False):
@@ -112,10 +118,11 @@ class WorkerSettings:
         answer_timeout: what the user's request hook may take before the offer is refused.
         connect_timeout: until the first registration; 0 is for ever.
         livekit_target_load: the server's ``agents.target_load``.
-        state_dir: folder of the call file; None keeps none.
+        state_dir: folder of the call file and of the newest manifest; None keeps neither.
         dispatch_deployment: LiveKit's routing key; a worker that sets it gets only dispatches that name it.
 
-    The rest are the control endpoint's arguments; None leaves each to ``OPENRTC_…`` and the defaults.
+    The rest are the arguments of :class:`ControlSettings` and :class:`FleetSettings`; None leaves each to
+    ``OPENRTC_…`` and the defaults.
     """
 
     deployment_version: str | None = None
@@ -137,6 +144,11 @@ class WorkerSettings:
     control_tls_cert: Path | str | None = None
     control_tls_key: Path | str | None = None
     control_tls_client_ca: Path | str | None = None
+    fleet: str | None = None
+    membership_secret: str | None = field(default=None, repr=False)
+    release_keys: Path | str | None = None
+    manifest: Path | str | None = None
+    manifest_required: bool | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deployment_version", deployment_version(self.deployment_version))
@@ -175,6 +187,17 @@ class WorkerSettings:
             tls_cert=self.control_tls_cert,
             tls_key=self.control_tls_key,
             tls_client_ca=self.control_tls_client_ca,
+        )
+
+    def membership(self, environ: Mapping[str, str]) -> FleetSettings:
+        """How the worker belongs to its fleet. Raises ValueError when a setting cannot be used."""
+        return FleetSettings.from_environment(
+            environ,
+            fleet=self.fleet,
+            membership_secret=self.membership_secret,
+            release_keys=self.release_keys,
+            manifest=self.manifest,
+            manifest_required=self.manifest_required,
         )
 
     def waits_after_drain(self, environ: Mapping[str, str]) -> bool:

@@ -11,6 +11,8 @@ from openrtc_worker.contract.snapshot import (
     DrainInfo,
     Limits,
     LiveKitInfo,
+    ManifestInfo,
+    MembershipClaim,
     PlatformInfo,
     PreviousBoot,
     RuntimeSnapshot,
@@ -83,6 +85,9 @@ def assemble(
     seq: int,
     boot_id: str,
     worker_id: str,
+    fleet: str | None,
+    membership: MembershipClaim | None,
+    manifest: ManifestInfo | None,
     settings: WorkerSettings,
     lifecycle: Lifecycle,
     ledger: Ledger,
@@ -91,7 +96,10 @@ def assemble(
     loop_lag: float | None,
     findings: list[str],
 ) -> RuntimeSnapshot:
-    """The snapshot at *now* (Unix seconds); ``loop_lag`` is in seconds."""
+    """The snapshot at *now* (Unix seconds); ``loop_lag`` is in seconds.
+
+    A worker that a manifest gates is *serving* still: it keeps its calls and does not accept.
+    """
     counts = ledger.counts()
     drain = lifecycle.drain
     active = ledger.active
@@ -113,8 +121,11 @@ def assemble(
         worker_id=worker_id,
         boot_id=boot_id,
         seq=seq,
+        fleet=fleet,
         state=lifecycle.state.value,
-        accepting=link.connected and lifecycle.state is State.SERVING,
+        accepting=link.connected
+        and lifecycle.state is State.SERVING
+        and (manifest is None or manifest.allows is True),
         max_sessions=settings.max_concurrent_sessions,
         load=active / settings.max_concurrent_sessions,
         ledger=counts,
@@ -149,6 +160,8 @@ def assemble(
             reported_load=reported_load,
         ),
         platform=notes.platform,
+        membership=membership,
+        manifest=manifest,
         previous_boot=notes.previous_boot,
         findings=findings,
         exit_code=notes.exit_code,

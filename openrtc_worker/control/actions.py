@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from openrtc_worker.contract.manifest import MAX_BYTES, ManifestRefused
 from openrtc_worker.contract.snapshot import State  # noqa: TC001 - msgspec reads it at run time
 from openrtc_worker.contract.text import printable
 from openrtc_worker.control.problems import Refusal
+from openrtc_worker.control.target import ConflictError
 
 if TYPE_CHECKING:
     from openrtc_worker.control.target import ControlTarget, Effect, Requester
@@ -32,13 +34,17 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ActionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a request that acts. ``timeout`` in seconds, of a drain only; null is the same as absent."""
+    """The body of a request that acts; null is the same as absent.
+
+    ``timeout`` in seconds, of a drain only; ``manifest``, a compact JWS, of the manifest action, which needs it.
+    """
 
     op_id: Id
     expect: Expect
     reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)] | None = None
     plan_id: Id | None = None
     timeout: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    manifest: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_BYTES)] | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(ActionRequest)
@@ -56,6 +62,8 @@ def parse_action(action: str, body: bytes) -> ActionRequest:
         raise Refusal("body", printable(str(error), 200)) from None
     if asked.timeout is not None and action != "drain":
         raise Refusal("body", f"a {action} has no timeout")
+    if (asked.manifest is None) == (action == "manifest"):
+        raise Refusal("body", "the manifest is missing" if action == "manifest" else f"a {action} has no manifest")
     return asked
 
 
@@ -113,13 +121,23 @@ def perform(action: str, asked: ActionRequest, target: ControlTarget, by: Reques
     """Do it.
 
     Raises:
-        ConflictError: the worker cannot in its present state.
+        Refusal: ``expect``: the worker cannot in its present state. ``manifest``, ``seq``, ``conflict``: it does not
+            take this manifest.
     """
-    if action == "drain":
-        return target.begin_drain(by=by, timeout=asked.timeout)
-    if action == "cordon":
-        return target.cordon(by=by)
-    return target.uncordon(by=by)
+    try:
+        if action == "drain":
+            return target.begin_drain(by=by, timeout=asked.timeout)
+        if action == "cordon":
+            return target.cordon(by=by)
+        if action == "uncordon":
+            return target.uncordon(by=by)
+        return target.install_manifest(asked.manifest or "", by=by)
+    except ConflictError as conflict:
+        raise Refusal("expect", str(conflict)) from None
+    except ManifestRefused as refused:
+        # a signature, a key or a fleet that does not fit is one thing to whoever counts, the detail says which
+        reason = refused.reason if refused.reason in ("seq", "conflict") else "manifest"
+        raise Refusal(reason, str(refused)) from refused
 
 
 def _identity(action: str, sub: str, body: bytes) -> bytes:

@@ -1,18 +1,16 @@
-"""The operators' public keys: a folder or one file, read again when it changes, never on the event loop."""
+"""Public keys of operators, or of releases: a folder or one file, read again when it changes, off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import stat
-import threading
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -30,6 +28,7 @@ from openrtc_worker.contract.keys import (
 )
 from openrtc_worker.contract.text import printable
 from openrtc_worker.control.settings import ControlError
+from openrtc_worker.daemon_thread import in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,8 +40,6 @@ PATIENCE_SECONDS: Final = 2.0
 """A request waits this long for a slow file system, then it is judged by the keys that were read last."""
 
 logger = logging.getLogger("openrtc.control")
-
-_T = TypeVar("_T")
 
 
 class _Jwk(msgspec.Struct, frozen=True):
@@ -124,14 +121,22 @@ class OperatorKeys:
             others can write to counts as unreadable.
         on_problems: called on the loop with the files that were left out, once for each change.
         clock: seconds that do not go back.
+        whose: ``operator`` keys sign requests, ``release`` keys sign manifests; the words of messages, no more.
 
     Raises:
         ControlError: there is no such folder or file, or the file's name says not what it is.
     """
 
     def __init__(
-        self, path: Path | str, *, on_problems: Callable[[Mapping[str, str]], None], clock: Callable[[], float]
+        self,
+        path: Path | str,
+        *,
+        on_problems: Callable[[Mapping[str, str]], None],
+        clock: Callable[[], float],
+        whose: Literal["operator", "release"] = "operator",
     ) -> None:
+        self._whose = whose
+        setting = f"OPENRTC_{whose.upper()}_KEYS"
         self._path = Path(path)
         self._on_problems = on_problems
         self._clock = clock
@@ -140,11 +145,9 @@ class OperatorKeys:
         self._look: asyncio.Task[None] | None = None
         if self._path.is_file():
             if not self._path.name.endswith((PUBLIC_SUFFIX, JWKS_SUFFIX)):
-                raise ControlError(
-                    f"OPENRTC_OPERATOR_KEYS: {path}: a key file is named NAME{PUBLIC_SUFFIX} or *{JWKS_SUFFIX}"
-                )
+                raise ControlError(f"{setting}: {path}: a key file is named NAME{PUBLIC_SUFFIX} or *{JWKS_SUFFIX}")
         elif not self._path.is_dir():
-            raise ControlError(f"OPENRTC_OPERATOR_KEYS: {path}: no such folder: make it, or correct the setting")
+            raise ControlError(f"{setting}: {path}: no such folder: make it, or correct the setting")
 
     @property
     def known(self) -> Mapping[str, OperatorKey]:
@@ -162,7 +165,7 @@ class OperatorKeys:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.shield(self._look)
         except TimeoutError:
-            logger.warning("operator keys in %s: the file system is slow, the last keys count", self._path)
+            logger.warning("%s keys in %s: the file system is slow, the last keys count", self._whose, self._path)
 
     async def aclose(self) -> None:
         """Look no more; a thread that hangs in the file system is left behind."""
@@ -172,7 +175,7 @@ class OperatorKeys:
 
     async def _look_again(self) -> None:
         try:
-            found = await _in_thread(self._read_if_changed)
+            found = await in_daemon_thread(self._read_if_changed, f"openrtc-{self._whose}-keys")
         finally:
             self._look = None
         if found is None:
@@ -181,9 +184,9 @@ class OperatorKeys:
             name: problem for name, problem in found.problems.items() if self._set.problems.get(name) != problem
         }
         self._set = found
-        logger.info("operator keys in %s: %s", self._path, ", ".join(sorted(found.keys)) or "none")
+        logger.info("%s keys in %s: %s", self._whose, self._path, ", ".join(sorted(found.keys)) or "none")
         for name, problem in new_problems.items():
-            logger.error("operator keys in %s: %s is left out: %s", self._path, name, problem)
+            logger.error("%s keys in %s: %s is left out: %s", self._whose, self._path, name, problem)
         if new_problems:
             self._on_problems(new_problems)
 
@@ -196,28 +199,6 @@ class OperatorKeys:
         except Exception as error:  # whatever it is: keys that cannot be read are no keys
             found = KeySet(problems=MappingProxyType({self._path.name: _problem(error)}))
         return None if found == self._set else found
-
-
-async def _in_thread(work: Callable[[], _T]) -> _T:
-    """What *work*, which never raises, returns; it runs in a daemon thread of its own.
-
-    Not in an executor: livekit needs the loop's default one to answer offers, and the interpreter waits for every
-    executor thread at exit; a file system that hangs would delay both.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def deliver(result: _T) -> None:
-        if not future.done():
-            future.set_result(result)
-
-    def run() -> None:
-        result = work()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(deliver, result)
-
-    threading.Thread(target=run, name="openrtc-operator-keys", daemon=True).start()
-    return await future
 
 
 def _files(path: Path) -> list[Path]:

@@ -30,6 +30,9 @@ COUNTED: Final = {
     "body": (400, "The body is malformed"),
     "op_id": (422, "This op_id was used for another request"),
     "expect": (409, "The worker is not in the expected state"),
+    "manifest": (403, "The manifest is not accepted"),
+    "seq": (409, "A newer manifest holds"),
+    "conflict": (409, "Another manifest of this number holds"),
     "full": (503, "Too many operations"),
 }
 """Reasons that ``openrtc_control_requests_total`` counts: HTTP status and title."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from openrtc_worker.contract.audit import CONTROL_REFUSED
+from openrtc_worker.contract.audit import CONTROL_REFUSED, MANIFEST_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from openrtc_worker.contract.audit import AuditLog
+
+
+MANIFEST_REASONS: Final = frozenset({"manifest", "seq", "conflict"})
+"""Reasons why a manifest is not taken that a known operator put: audited as ``manifest.refused``."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Allowance:
 
 
 class ControlRecord:
-    """Counts for ``openrtc_control_requests_total``, and ``control.refused`` events.
+    """Counts for ``openrtc_control_requests_total``, and ``control.refused`` or ``manifest.refused`` events.
 
     A stranger may send a million refused requests: 20 events, then one in five minutes. Of whoever holds an
     operator's key: 100 events, then one in ten seconds. An event says how many before it were only counted.
@@ -71,14 +75,14 @@ class ControlRecord:
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Requests by action (``drain cordon uncordon``, ``read`` for a refused GET) and result."""
+        """Requests by action (``drain cordon uncordon manifest``, ``read`` for a refused GET) and result."""
         return self._counts
 
     def answered(self, action: str, effect: str) -> None:
         """Count a request that was answered with 202."""
         self._counts[action, effect] += 1
 
-    def refused(self, asking: Asking, reason: str) -> None:
+    def refused(self, asking: Asking, reason: str, detail: str) -> None:
         """Count a refused request, and audit it while there is room for that."""
         self._counts[asking.action, reason] += 1
         if asking.action == "read":
@@ -89,11 +93,12 @@ class ControlRecord:
             return
         unaudited, self._unaudited[asking.verified] = self._unaudited[asking.verified], 0
         self._audit_log.emit(
-            CONTROL_REFUSED,
+            MANIFEST_REFUSED if reason in MANIFEST_REASONS else CONTROL_REFUSED,
             actor=asking.sub if asking.verified and asking.sub else "unverified",
             target=self._worker_id(),
             result="refused",
             reason=reason,
+            detail=detail,
             action=asking.action,
             sub=asking.sub,
             kid=asking.kid,

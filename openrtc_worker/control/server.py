@@ -36,7 +36,7 @@ from openrtc_worker.control.limits import ControlLimits
 from openrtc_worker.control.operator_keys import OperatorKeys
 from openrtc_worker.control.problems import COUNTED, PLAIN_HEADERS, Refusal
 from openrtc_worker.control.refusals import Asking, ControlRecord
-from openrtc_worker.control.target import ConflictError, ControlTarget, Requester
+from openrtc_worker.control.target import ControlTarget, Requester
 from openrtc_worker.metrics import SnapshotCollector, registry_of, render
 
 if TYPE_CHECKING:
@@ -46,7 +46,13 @@ if TYPE_CHECKING:
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
     from openrtc_worker.control.settings import ControlSettings
 
-ACTION_PATHS: Final = {"/v1/drain": "drain", "/v1/cordon": "cordon", "/v1/uncordon": "uncordon"}
+ACTIONS: Final = {
+    "/v1/drain": ("POST", "drain"),
+    "/v1/cordon": ("POST", "cordon"),
+    "/v1/uncordon": ("POST", "uncordon"),
+    "/v1/manifest": ("PUT", "manifest"),
+}
+"""What acts: by path its method, and its name in tokens, counts and the audit."""
 UNGUARDED: Final = frozenset({"/healthz", "/readyz"})
 """Paths that never need the read token: a platform's probes have none."""
 KEYS_LOOK_SECONDS: Final = 10.0
@@ -178,17 +184,18 @@ class ControlServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        asking = Asking(action=ACTION_PATHS.get(path, "read"), remote=request.remote)
+        method, action = ACTIONS.get(path, (None, "read"))
+        asking = Asking(action=action, remote=request.remote)
         try:
             self._hosts.check(request.headers.get("Host"), _absolute_host(request))
             check_origin(request.headers)
-            if path in ACTION_PATHS:
-                _check_method(request, "POST")
+            if method is not None:
+                _check_method(request, method)
                 return await self._act(request, asking)
             return await self._read(request, path)
         except Refusal as refusal:
             if refusal.reason in COUNTED:
-                self._record.refused(asking, refusal.reason)
+                self._record.refused(asking, refusal.reason, refusal.detail)
             response = refusal.response()
             if not request.content.is_eof():
                 response.force_close()
@@ -218,6 +225,8 @@ class ControlServer:
                 " NAME.pub.pem files (openrtc-tui keys new NAME makes a pair)",
             )
         await self._keys.refresh()
+        if asking.action == "manifest":
+            await self._target.refresh_release_keys()
         asked = _parsed(asking.action, body)
         if isinstance(asked, ActionRequest):
             asking.op_id, asking.plan_id = asked.op_id, asked.plan_id
@@ -235,10 +244,7 @@ class ControlServer:
                 plan_id=asked.plan_id,
                 kid=token.kid,
             )
-            try:
-                effect = perform(asking.action, asked, self._target, by)
-            except ConflictError as conflict:
-                raise Refusal("expect", str(conflict)) from None
+            effect = perform(asking.action, asked, self._target, by)
             self._memory.remember(asked.op_id, action=asking.action, sub=token.sub, body=body, effect=effect)
         self._record.answered(asking.action, effect)
         answer = {"op_id": asked.op_id, "effect": effect, "snapshot": self._target.runtime_snapshot()}

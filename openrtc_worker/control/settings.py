@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from openrtc_worker.contract.keys import KeyFileError, read_public_file, read_secret_file
 from openrtc_worker.contract.text import printable
+from openrtc_worker.environment import flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +103,10 @@ class ControlSettings:
         if read_token is None and read_token_file is None:
             read_token_file = variable("OPENRTC_READ_TOKEN_FILE")
         if metrics_by_tenant is None:
-            metrics_by_tenant = _flag("OPENRTC_METRICS_BY_TENANT", variable("OPENRTC_METRICS_BY_TENANT"))
+            try:
+                metrics_by_tenant = flag("OPENRTC_METRICS_BY_TENANT", variable("OPENRTC_METRICS_BY_TENANT"))
+            except ValueError as error:
+                raise ControlError(str(error)) from None
         return cls(
             host=host or variable("OPENRTC_CONTROL_HOST") or DEFAULT_HOST,
             port=_port(variable("OPENRTC_CONTROL_PORT")) if port is None else port,
@@ -194,11 +198,3 @@ def _port(value: str | None) -> int:
     if not (value.isascii() and value.isdecimal()) or int(value) > 65535:
         raise ControlError(f"OPENRTC_CONTROL_PORT must be a number from 0 to 65535, not {printable(value, 40)!r}")
     return int(value)
-
-
-def _flag(name: str, value: str | None) -> bool:
-    words = {None: False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
-    try:
-        return words[value and value.lower()]
-    except KeyError:
-        raise ControlError(f"{name} must be 1 or 0, not {printable(value or '', 40)!r}") from None

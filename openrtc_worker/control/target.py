@@ -23,8 +23,8 @@ class Requester:
     """Who asked.
 
     Attributes:
-        source: ``http``, ``signal``, ``api``, ``livekit`` (the connection is lost for good) or ``system`` (the
-            worker itself).
+        source: ``http``, ``signal``, ``api``, ``livekit`` (the connection is lost for good), ``file`` or ``url`` (a
+            manifest that was read there) or ``system`` (the worker itself).
         actor: an operator's name or ``system``.
     """
 
@@ -63,6 +63,14 @@ class ControlTarget(Protocol):
 
     def uncordon(self, *, by: Requester) -> Effect:
         """Accept again. Raises :class:`ConflictError` when draining or drained."""
+        ...
+
+    async def refresh_release_keys(self) -> None:
+        """Look whether release keys changed; a slow file system is waited for a moment at most."""
+        ...
+
+    def install_manifest(self, token: str, *, by: Requester) -> Effect:
+        """Obey a newer signed manifest. Raises :class:`~openrtc_worker.contract.manifest.ManifestRefused`."""
         ...
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:

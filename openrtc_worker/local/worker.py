@@ -58,8 +58,9 @@ def end_with_parent(descriptor: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one worker until it has drained; returns the pool's exit code."""
+    """Run one worker until it has drained; returns the pool's exit code, 1 when its secret cannot be read."""
     from openrtc_worker import AgentPool
+    from openrtc_worker.contract.keys import KeyFileError, read_secret_file
 
     parser = argparse.ArgumentParser(prog="python -m openrtc_worker.local.worker")
     parser.add_argument("--version", required=True)
@@ -69,7 +70,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--isolation", choices=("process", "thread"), required=True)
     parser.add_argument("--operator-keys", required=True)
     parser.add_argument("--state-dir", required=True)
+    parser.add_argument("--fleet")
+    parser.add_argument("--membership-secret-file")
+    parser.add_argument("--release-keys")
+    parser.add_argument("--manifest-required", action="store_true")
     given = parser.parse_args(arguments)
+    secret = None
+    if given.membership_secret_file is not None:
+        try:
+            secret = read_secret_file(given.membership_secret_file).decode()
+        except (KeyFileError, UnicodeDecodeError) as error:
+            print(f"--membership-secret-file: {error}", file=sys.stderr)  # noqa: T201 - the worker's log
+            return 1
 
     end_with_parent(sys.stdin.fileno())
     pool = AgentPool(
@@ -81,6 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
         operator_keys=given.operator_keys,
         state_dir=given.state_dir,
         after_drain="exit",
+        fleet=given.fleet,
+        membership_secret=secret,
+        release_keys=given.release_keys,
+        manifest_required=given.manifest_required,
     )
     for name in AGENTS:
         pool.add(name, entrypoint=simulated_call)

@@ -65,10 +65,13 @@ class Endpoint:
         self.client = client
 
     async def ask(self, operator, action, *, body=None, path=None, headers=None, **changed):
-        """POST a signed request; what is named in *changed* is signed otherwise than it should be."""
-        body = operator.body(self.target) if body is None else body
+        """Send a signed request; what is named in *changed* is signed otherwise than it should be."""
+        if body is None:
+            body = operator.body(self.target, **({"manifest": "a.b.c"} if action == "manifest" else {}))
         signed = operator.headers(self.target, action, body, **changed)
-        return await self.client.post(path or f"/v1/{action}", content=body, headers={**signed, **(headers or {})})
+        method = "PUT" if action == "manifest" else "POST"
+        headers = {**signed, **(headers or {})}
+        return await self.client.request(method, path or f"/v1/{action}", content=body, headers=headers)
 
     async def counted(self, action, result):
         """The count of ``openrtc_control_requests_total``, read as Prometheus reads it."""

@@ -33,6 +33,8 @@ class FakeTarget:
         self.session_list = []
         self.snapshots_taken = 0
         self.fail_with = None
+        self.keys_refreshed = 0
+        self.refuse_manifest = None
         self._callbacks = []
         self.snapshot = RuntimeSnapshot(
             deployment_version="v1.0.0",
@@ -101,6 +103,15 @@ class FakeTarget:
         if self.snapshot.state == State.SERVING:
             return "already"
         self.change(state=State.SERVING, accepting=True)
+        return "started"
+
+    async def refresh_release_keys(self):
+        self.keys_refreshed += 1
+
+    def install_manifest(self, token, *, by):
+        if self.refuse_manifest is not None:
+            raise self.refuse_manifest
+        self.calls.append(("manifest", by, token))
         return "started"
 
     def on_change(self, callback):

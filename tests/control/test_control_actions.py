@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from openrtc_worker.control import server as server_module
 from openrtc_worker.control.actions import OperationMemory
 from tests.control.conftest import Operator
 
@@ -142,7 +141,7 @@ async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(endpoint, ali
     writer.close()
 
 
-@pytest.mark.parametrize("action", sorted(server_module.ACTION_PATHS.values()))
+@pytest.mark.parametrize("action", ["drain", "cordon", "uncordon", "manifest"])
 async def test_an_answer_can_be_read_as_it_was_asked(endpoint, alice, action):
     response = await endpoint.ask(alice, action)
     assert response.headers["content-type"] == "application/json"

@@ -74,7 +74,7 @@ async def test_healthy_while_alive_and_ready_while_registered_whatever_the_state
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/snapshot/", "/v2/snapshot", "/v1/manifest", "/metrics/x", "//v1/snapshot"]
+    "path", ["/", "/v1", "/v1/snapshot/", "/v2/snapshot", "/v1/manifests", "/metrics/x", "//v1/snapshot"]
 )
 async def test_what_is_not_there(endpoint, path):
     response = await endpoint.client.get(path)

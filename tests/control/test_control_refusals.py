@@ -368,10 +368,10 @@ def test_what_was_only_counted_is_told_with_the_next_event():
     target, now = FakeTarget(), [0.0]
     record = ControlRecord(target.audit_log, lambda: "w", lambda: now[0])
     for _ in range(50):
-        record.refused(Asking(action="drain"), "token")
-    record.refused(Asking(action="drain", sub="alice", verified=True), "expect")
+        record.refused(Asking(action="drain"), "token", "no token")
+    record.refused(Asking(action="drain", sub="alice", verified=True), "expect", "another boot")
     now[0] = 301.0
-    record.refused(Asking(action="drain"), "token")
+    record.refused(Asking(action="drain"), "token", "no token")
     events = target.audit_log.after(0)
     assert len(events) == 22
     assert [event.fields["unaudited_before"] for event in events] == [0] * 21 + [30]
@@ -405,6 +405,6 @@ def test_every_operation_is_remembered_and_when_there_is_no_room_nothing_new_is_
 def test_the_reasons_are_those_of_the_contract():
     contract = """
         host origin method content_type size acting_off token key algorithm signature times claims audience action
-        body_hash operator not_allowed body op_id expect full
+        body_hash operator not_allowed body op_id expect manifest seq conflict full
     """
     assert set(COUNTED) == set(contract.split())

@@ -103,7 +103,7 @@ class TestArguments:
         }
         assert {name: parameters[name].default for name in documented} == documented
 
-    @pytest.mark.parametrize("name", ["fleet", "membership_secret", "release_keys", "manifest", "manifest_required"])
+    @pytest.mark.parametrize("name", ["witness", "rescue"])
     def test_what_comes_later_is_not_accepted_yet(self, name):
         with pytest.raises(TypeError, match=name):
             AgentPool(**{name: None})
