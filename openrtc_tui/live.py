@@ -6,18 +6,22 @@ import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 from openrtc_tui.discovery.static import Edited, access_of, follow, targets_of
 from openrtc_tui.fleet_file import FleetFileError
-from openrtc_tui.http import Http
-from openrtc_tui.operations.batch import run_batch
-from openrtc_tui.operations.control import ControlClient
+from openrtc_tui.http import Http, HttpFailure
+from openrtc_tui.operations.batch import WIDTH, run_batch
+from openrtc_tui.operations.control import LOOK_DEADLINE, ControlClient
+from openrtc_tui.operations.journal import Journal, journal_path, state_folder
+from openrtc_tui.operations.journaled import JournaledSender
 from openrtc_tui.operations.operator import KeyFileError, Operator
 from openrtc_tui.sources.inbox import Inbox
 from openrtc_tui.sources.watch import Watch
 from openrtc_tui.state.fleet import Fleet, fold, view
 from openrtc_tui.state.observation import NoticeSeen, SnapshotSeen
+from openrtc_worker.contract.snapshot import SnapshotError, decode_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.request import Answer, Ask
     from openrtc_tui.state.observation import Observation
     from openrtc_tui.state.view import FleetView, Severity
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
 __all__ = ["KeyFileError", "LiveFleet"]
 
@@ -62,8 +67,12 @@ class LiveFleet:
         self._sleep = sleep
         self._access = access_of(file)
         self._operator: Operator | None = None
+        self.journal: Journal | None = None
+        """What is asked is written here before it is; None where nobody acts."""
         if not read_only and not file.read_only and file.operator is not None:
             self._operator = Operator.load(file.operator.name, file.operator.key_file)
+            path = journal_path(file.name, state_folder())
+            self.journal = Journal(path, operator=self._operator, clock=clock)
         self._fleet = Fleet(file.name, beat=file.refresh, rollout=_pair(file))
         self._inbox = Inbox(partial(fold, self._fleet), clock)
         self._http = Http()
@@ -124,6 +133,8 @@ class LiveFleet:
                 )
         finally:
             await self._http.aclose()
+            if self.journal is not None:
+                self.journal.close()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -149,26 +160,57 @@ class LiveFleet:
         asks: Sequence[Ask],
         on_answer: Callable[[Answer], None] | None = None,
         on_progress: Callable[[Ask, str], None] | None = None,
+        *,
+        width: int = WIDTH,
+        all_of_them: bool = False,
     ) -> BatchResult:
-        """Ask, a few at a time; what the answers show of the workers is in the next view.
+        """Ask, *width* at a time, each with its intent in the journal before and its outcome after.
+
+        What the answers show of the workers is in the next view. After one that gets no yes no further one is
+        asked, unless ``all_of_them``.
 
         Raises:
             PermissionError: nothing may be asked here.
         """
-        if self.read_only or self._operator is None:
+        if self.read_only or self._operator is None or self.journal is None:
             raise PermissionError("watching only: nothing is asked of any worker")
         client = ControlClient(self._http, self._operator, self._access, clock=self._clock, sleep=self._sleep)
+        sender = JournaledSender(client, self.journal, on_trouble=lambda text: self.say(text, severity="bad"))
 
         def answered(answer: Answer) -> None:
             if answer.snapshot is not None and answer.raw is not None:
-                row = self.view().row(answer.ask.key)
-                via = row.via if row is not None and row.via is not None else "poll"
-                self._put(SnapshotSeen(answer.ask.key, answer.snapshot, answer.raw, via=via))
+                self._saw(answer.ask.key, answer.snapshot, answer.raw)
             self._watch.check_now(answer.ask.key)
             if on_answer is not None:
                 on_answer(answer)
 
-        return await run_batch(client, asks, on_answer=answered, on_progress=on_progress)
+        return await run_batch(
+            sender, asks, width=width, all_of_them=all_of_them, on_answer=answered, on_progress=on_progress
+        )
+
+    async def look(self, key: str) -> RuntimeSnapshot | None:
+        """What the worker *key* shows when it is asked now, and not when it last told; None when it does not answer.
+
+        It is in the next view.
+        """
+        try:
+            response = await self._http.request(
+                "GET",
+                f"{self.fleet.workers[key].target.url}/v1/snapshot",
+                deadline=LOOK_DEADLINE,
+                access=self._access(key),
+            )
+            if response.status != HTTPStatus.OK:
+                return None
+            snapshot = decode_snapshot(response.body)
+        except (HttpFailure, SnapshotError, KeyError):
+            return None
+        self._saw(key, snapshot, response.body)
+        return snapshot
+
+    def observe(self, observation: Observation) -> None:
+        """Take over what somebody else saw of the fleet: its platform shows pods."""
+        self._put(observation)
 
     async def get(self, key: str, path: str) -> HttpResponse:
         """What the worker *key* answers to one reading of *path*, whatever its status.
@@ -178,6 +220,11 @@ class LiveFleet:
             KeyError: there is no such worker.
         """
         return await self._http.request("GET", self.fleet.workers[key].target.url + path, access=self._access(key))
+
+    def _saw(self, key: str, snapshot: RuntimeSnapshot, raw: bytes) -> None:
+        row = self.view().row(key)
+        via = row.via if row is not None and row.via is not None else "poll"
+        self._put(SnapshotSeen(key, snapshot, raw, via=via))
 
     def _put(self, observation: Observation) -> None:
         self._inbox.put(observation)

@@ -28,6 +28,13 @@ class PictureExtension(pytest_textual_snapshot.SVGImageExtension):
         return str(folder / up / test_location.basename)
 
 
+@pytest.fixture(autouse=True)
+def _own_state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Journals of a test, and of the programs that it runs, lie in a folder of their own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("OPENRTC_STATE_DIR", raising=False)
+
+
 @pytest.fixture
 def _pictures_at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pytest_textual_snapshot, "SVGImageExtension", PictureExtension)

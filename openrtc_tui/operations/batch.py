@@ -1,4 +1,4 @@
-"""Many single requests, a few at a time, in the order of a confirmed list, until one of them gets no yes."""
+"""Many single requests, a few at a time, in the order of a confirmed list, as a rule until one gets no yes."""
 
 from __future__ import annotations
 
@@ -39,18 +39,22 @@ async def run_batch(
     asks: Sequence[Ask],
     *,
     width: int = WIDTH,
+    all_of_them: bool = False,
     on_answer: Callable[[Answer], None] | None = None,
     on_progress: Callable[[Ask, str], None] | None = None,
 ) -> BatchResult:
     """Send *asks*, *width* at a time; after the first that is refused or stays open no further one is begun.
 
-    What is under way then is brought to its end. ``on_answer`` hears each answer as it comes.
+    What is under way then is brought to its end. ``on_answer`` hears each answer as it comes. With ``all_of_them``
+    every one is asked, whatever became of the others.
     """
     waiting: Iterator[Ask] = iter(asks)
     answers: dict[str, Answer] = {}
 
     async def work() -> None:
-        while all(answer.done for answer in answers.values()) and (ask := next(waiting, None)) is not None:
+        while (all_of_them or all(answer.done for answer in answers.values())) and (
+            ask := next(waiting, None)
+        ) is not None:
             answer = await sender.send(ask, on_progress)
             answers[ask.op_id] = answer
             if on_answer:

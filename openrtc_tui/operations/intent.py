@@ -194,6 +194,8 @@ def confirm(intent: Intent, view: FleetView, *, reason: str | None = None) -> Co
             state=subject.state,
             reason=text,
             timeout=intent.timeout,
+            version=subject.version,
+            calls=subject.calls,
         )
         for subject in intent.subjects
     )

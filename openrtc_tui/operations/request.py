@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from openrtc_worker.contract.snapshot import encode_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
-Action = Literal["drain", "cordon", "uncordon"]
+Action = Literal["drain", "cordon", "uncordon", "manifest"]
 
 Outcome = Literal["started", "already", "refused", "unreached", "unknown"]
 """*started*, *already*: the worker said yes. *refused*: it said no, and did nothing. *unreached*: nothing left our
@@ -28,7 +30,10 @@ class Ask:
     """One request to one boot of one worker.
 
     ``state`` is the state that the operator saw: the worker refuses when it is in another. ``timeout`` is in
-    seconds and belongs to a drain.
+    seconds and belongs to a drain, ``manifest`` is the signed record that a ``manifest`` brings.
+
+    ``version`` and ``calls`` are what the operator saw, and ``note`` is what else the journal keeps with it; none of
+    them is sent. ``again``: its intent is in the journal already, so it may have been sent in an earlier life.
     """
 
     action: Action
@@ -41,6 +46,11 @@ class Ask:
     reason: str | None = None
     timeout: float | None = None
     plan_id: str | None = None
+    manifest: str | None = None
+    version: str | None = None
+    calls: int | None = None
+    note: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    again: bool = False
 
     def body(self) -> bytes:
         """The request's body. The same bytes for every retry: they are part of the request's identity."""
@@ -48,7 +58,7 @@ class Ask:
         if self.state is not None:
             expect["state"] = self.state
         content: dict[str, Any] = {"op_id": self.op_id, "expect": expect}
-        for name in ("reason", "plan_id", "timeout"):
+        for name in ("reason", "plan_id", "timeout", "manifest"):
             value = getattr(self, name)
             if value is not None:
                 content[name] = value

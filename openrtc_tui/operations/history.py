@@ -1,0 +1,131 @@
+"""What a journal says was done: plans with their progress, manifests published, requests left open. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from openrtc_tui.operations.plans.plan import Plan
+from openrtc_tui.operations.plans.progress import BEGUN, ENDED, INTENT, OUTCOME, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from openrtc_tui.operations.plans.plan import Progress
+
+Record = dict[str, Any]
+
+TAKEN: Final = frozenset({"started", "already"})
+"""Outcomes that mean yes."""
+
+SETTLED_AFTER: Final = 60.0
+"""Seconds after which a single request without an outcome is *interrupted*: nobody sends one for half as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournaledPlan:
+    """One plan as its journal has it. ``records`` are its lines, the first is its beginning."""
+
+    plan: Plan
+    records: tuple[Record, ...]
+
+    @property
+    def progress(self) -> Progress:
+        return replay(self.plan, self.records)
+
+    @property
+    def ended(self) -> bool:
+        return any(record.get("event") == ENDED for record in self.records)
+
+    @property
+    def begun(self) -> Record:
+        return self.records[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A manifest that was about to be published. ``outcome`` is None when nobody wrote down what came of it."""
+
+    op_id: str
+    seq: int
+    active: tuple[str, ...]
+    token: str
+    outcome: str | None = None
+
+    @property
+    def taken(self) -> bool:
+        return self.outcome in TAKEN
+
+
+def plans_of(records: Iterable[Mapping[str, Any]]) -> dict[str, JournaledPlan]:
+    """Every plan that was begun, by its ``plan_id``, the oldest first; a plan that cannot be read is left out."""
+    lines: dict[str, list[Record]] = {}
+    plans: dict[str, Plan] = {}
+    for record in records:
+        plan_id = record.get("plan_id")
+        if not isinstance(plan_id, str):
+            continue
+        if record.get("event") == BEGUN and plan_id not in plans:
+            try:
+                plans[plan_id] = msgspec.convert(record.get("plan"), Plan)
+            except msgspec.ValidationError:  # written by another release: what it meant cannot be told
+                continue
+        if plan_id in plans:
+            lines.setdefault(plan_id, []).append(dict(record))
+    return {plan_id: JournaledPlan(plan=plan, records=tuple(lines[plan_id])) for plan_id, plan in plans.items()}
+
+
+def publications(records: Iterable[Mapping[str, Any]]) -> tuple[Publication, ...]:
+    """Every manifest that was about to be published, the oldest first."""
+    found: dict[str, Publication] = {}
+    for record in records:
+        op_id = str(record.get("op_id"))
+        if record.get("event") == INTENT and record.get("action") == "publish":
+            active = tuple(str(version) for version in record.get("active", ()))
+            token = str(record.get("manifest", ""))
+            found[op_id] = Publication(op_id=op_id, seq=int(record.get("seq", 0)), active=active, token=token)
+        elif record.get("event") == OUTCOME and op_id in found:
+            found[op_id] = _with_outcome(found[op_id], str(record.get("outcome")))
+    return tuple(found.values())
+
+
+def highest_seq(records: Iterable[Mapping[str, Any]]) -> int:
+    """The highest ``seq`` that was ever about to be published, whatever came of it; 0 when none was."""
+    return max((publication.seq for publication in publications(records)), default=0)
+
+
+def puts_of(records: Iterable[Mapping[str, Any]], publish: str) -> dict[str, str]:
+    """The ``op_id`` under which each boot was given the manifest of the publication *publish*, by ``boot_id``."""
+    return {
+        str(record["subject"]["boot_id"]): str(record["op_id"])
+        for record in records
+        if record.get("event") == INTENT
+        and record.get("action") == "manifest"
+        and record.get("publish") == publish
+        and record.get("plan_id") is not None
+    }
+
+
+def open_requests(records: Sequence[Mapping[str, Any]], now: float) -> tuple[Record, ...]:
+    """The intents of single requests, of no plan, that are *interrupted*: no outcome, and nobody sends them now."""
+    done = {record.get("op_id") for record in records if record.get("event") == OUTCOME}
+    return tuple(
+        dict(record)
+        for record in records
+        if record.get("event") == INTENT
+        and record.get("plan_id") is None
+        and record.get("op_id") not in done
+        and now - float(record.get("timestamp", now)) > SETTLED_AFTER
+    )
+
+
+def _with_outcome(publication: Publication, outcome: str) -> Publication:
+    return Publication(
+        op_id=publication.op_id,
+        seq=publication.seq,
+        active=publication.active,
+        token=publication.token,
+        outcome=outcome,
+    )
