@@ -101,6 +101,25 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number between two bounds."""
+
+    least: int
+    most: int
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> int | None:
+        if is_scalar(node, "int") and re.fullmatch(r"[0-9]{1,9}", node.value):
+            number = int(node.value)
+            if self.least <= number <= self.most:
+                return number
+        reading.mismatch(node, where, f"a whole number from {self.least} to {self.most}")
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True, slots=True)
 class Duration:
     """A span of time between two bounds, in seconds."""
 
@@ -128,9 +147,13 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class FilePath:
-    """A path, ``~`` and relative to the document resolved; who loads it checks content and permissions."""
+    """A path, ``~`` and relative to the document resolved; who loads it checks content and permissions.
+
+    ``there`` is False for one that need not be there yet, or is no ordinary file: that one is not checked.
+    """
 
     secret: bool
+    there: bool = True
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> Path | None:
         if not is_scalar(node, "str") or not node.value or not node.value.isprintable():
@@ -142,7 +165,8 @@ class FilePath:
         except RuntimeError:
             reading.problem(line_of(node), f"{where}: {node.value} names a home directory that is not known")
             return None
-        reading.files.append(NamedFile(where, line_of(node), path, self.secret))
+        if self.there:
+            reading.files.append(NamedFile(where, line_of(node), path, self.secret))
         return path
 
     def schema(self) -> dict[str, Any]:
@@ -155,36 +179,93 @@ class ListOf(Generic[T]):
 
     item: Shape[T]
     expected: str
+    least: int = 0
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> tuple[T, ...] | None:
-        if not isinstance(node, yaml.SequenceNode):
+        if not isinstance(node, yaml.SequenceNode) or len(node.value) < self.least:
             reading.mismatch(node, where, self.expected)
             return None
         items = (self.item.read(child, f"{where}[{index}]", reading) for index, child in enumerate(node.value, 1))
         return tuple(item for item in items if item is not None)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": self.item.schema(), "description": self.expected}
+        schema = {"type": "array", "items": self.item.schema(), "description": self.expected}
+        return {**schema, "minItems": self.least} if self.least else schema
 
 
 @dataclass(frozen=True, slots=True)
-class ScalarOr(Generic[T]):
-    """A short form (one scalar) or the long one (a mapping)."""
+class ShortOr(Generic[T]):
+    """A short form (a string; a list where *listed*) or the long one (a mapping)."""
 
     short: Shape[T]
     long: Shape[T]
     expected: str
+    listed: bool = False
 
     def read(self, node: yaml.Node, where: str, reading: Reading) -> T | None:
         if isinstance(node, yaml.MappingNode):
             return self.long.read(node, where, reading)
-        if is_scalar(node, "str"):
+        if isinstance(node, yaml.SequenceNode) if self.listed else is_scalar(node, "str"):
             return self.short.read(node, where, reading)
         reading.mismatch(node, where, self.expected)
         return None
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [self.short.schema(), self.long.schema()]}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped(Generic[T]):
+    """What *shape* reads, made into something else."""
+
+    shape: Shape[Any]
+    make: Callable[[Any], T]
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> T | None:
+        value = self.shape.read(node, where, reading)
+        return None if value is None else self.make(value)
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape.schema()
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Generic[T]):
+    """A mapping with exactly one of the known keys; its value alone is the result.
+
+    With ``quiet`` what stands there instead is not repeated: it may be the secret itself.
+    """
+
+    what: str
+    choices: Mapping[str, Shape[Any]]
+    quiet: bool = False
+
+    def read(self, node: yaml.Node, where: str, reading: Reading) -> T | None:
+        if self.quiet and not isinstance(node, yaml.MappingNode):
+            known = " or ".join(f"{{{name}: …}}" for name in self.choices)
+            reading.problem(
+                line_of(node), f"{where}: expected where {self.what} is ({known}), never the thing itself"
+            )
+            return None
+        return Fields(self.what, self.choices, self._only, check=self._check).read(node, where, reading)
+
+    def schema(self) -> dict[str, Any]:
+        properties = {name: shape.schema() for name, shape in self.choices.items()}
+        bounds = {"minProperties": 1, "maxProperties": 1}
+        return {"type": "object", "additionalProperties": False, "properties": properties, **bounds}
+
+    def _check(self, values: Values) -> None:
+        named = [key for key in values.lines if key in self.choices]
+        if not values.lines:
+            message = f"{values.where or 'the file'}: nothing is named; expected one of {', '.join(self.choices)}"
+            values.reading.problem(values.line, message)
+        for key in named[1:]:
+            values.problem(key, f"given beside {named[0]}; keep one")
+
+    @staticmethod
+    def _only(values: Values) -> T:
+        value: T = next(iter(values.values.values()))
+        return value
 
 
 @dataclass(frozen=True, slots=True)

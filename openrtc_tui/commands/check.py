@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from openrtc_tui.commands.exits import CommandError, Exit
+from openrtc_tui.discovery.membership import verifier_of
 from openrtc_tui.discovery.static import access_of
 from openrtc_tui.fleet_file import FleetFileError, fleet_file_schema, load_fleet_file
 
@@ -21,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         fleet = load_fleet_file(args.path or args.fleet, acting=not args.read_only)
         access_of(fleet)
+        verifier_of(fleet)
     except FleetFileError as error:
         raise CommandError(str(error)) from None
     workers = "1 worker" if len(fleet.workers) == 1 else f"{len(fleet.workers)} workers"

@@ -39,7 +39,20 @@ workers:
 # rollout: {from: "1.9", to: "1.10"}
 
 # What is left of a drained worker's calls after this time is cut. The worker's own limit holds where it is shorter.
-# drain: {timeout: 1h}
+# Many are drained so many at a time.
+# drain: {timeout: 1h, wave: 5}
+
+# Who belongs. Each worker signs with the secret of its version, made from a master that only you have; who cannot is
+# shown as foreign and never counted on. While you change the master, name both; {file: PATH} reads one from a file.
+# membership: {masters: [{env: VOICE_MEMBERSHIP_MASTER}]}
+
+# Which versions take new calls, signed with the release key. `openrtc-tui keys new release` makes it; the workers
+# need release.pub.pem. The manifest is put to each worker, or handed on, with {file: PATH} or {exec: [PROGRAM]}.
+# manifest: {key_file: ~/.config/openrtc/release.pem, publish: put}
+
+# Who starts a version to go back to that is not running. This, {exec: [./rollback.sh, "{to}"]} where any program does
+# it, or a service with {webhook: {url: "https://ci.example.com/rollback", key_file: webhook.pem}}.
+# rollback: {kubernetes: {namespace: voice, deployment: voice-worker}}
 """
 
 

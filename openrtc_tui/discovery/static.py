@@ -27,13 +27,16 @@ SETTLE: Final = 0.2
 _MOST_SETTLES: Final = 25
 _MAX_TOKEN: Final = 4_096
 
+_KEPT: Final = ("operator", "read_token_env", "read_token_file", "tls", "membership", "manifest", "rollback")
+"""What is not taken over while running: who acts, secrets, and programs that are run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edited:
     """A change of the fleet file that is valid. ``fleet`` is what holds now.
 
-    ``restart_to_apply`` names what was changed and is *not* taken over while running: who the operator is, and the
-    files that secrets and certificates come from.
+    ``restart_to_apply`` names what was changed and is *not* taken over while running: who the operator is, the files
+    that secrets and certificates come from, and who is asked to roll back.
     """
 
     fleet: FleetFile
@@ -119,7 +122,7 @@ async def follow(
 
 def _taken_over(new: FleetFile, running: FleetFile) -> Edited:
     """What of *new* holds at once; the rest stays as it is *running*."""
-    kept = [name for name in ("operator", "read_token_env", "read_token_file", "tls") if _differs(name, new, running)]
+    kept = [name for name in _KEPT if _differs(name, new, running)]
     if running.read_only and not new.read_only:
         kept.append("read_only")  # no key was loaded when it started; the other way it holds at once
     known = {worker.key: worker for worker in running.workers}
@@ -135,6 +138,9 @@ def _taken_over(new: FleetFile, running: FleetFile) -> Edited:
         read_token_env=running.read_token_env,
         read_token_file=running.read_token_file,
         tls=running.tls,
+        membership=running.membership,
+        manifest=running.manifest,
+        rollback=running.rollback,
         read_only=new.read_only or running.read_only,
         workers=tuple(workers),
     )

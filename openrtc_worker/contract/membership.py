@@ -120,7 +120,7 @@ class MembershipVerifier:
         Raises:
             MembershipError: it does not; the message begins with ``signature``, ``version``, ``stale`` or ``future``.
         """
-        if not self._signed(token, version, worker_id, timestamp):
+        if not self.is_signed(token=token, version=version, worker_id=worker_id, timestamp=timestamp):
             raise MembershipError("signature", "the claim is not signed with a known secret")
         if self._expected_version is not None and version != self._expected_version:
             raise MembershipError("version", f"{version!r} where {self._expected_version!r} is expected")
@@ -138,7 +138,8 @@ class MembershipVerifier:
             return False
         return True
 
-    def _signed(self, token: str, version: str, worker_id: str, timestamp: float) -> bool:
+    def is_signed(self, *, token: str, version: str, worker_id: str, timestamp: float) -> bool:
+        """Whether the claim is signed with one of the secrets, whenever that was and whatever it claims."""
         try:
             message = membership_message(version, worker_id, timestamp)
         except (ValueError, OverflowError):
@@ -180,6 +181,13 @@ class FleetVerifier:
             MembershipError: it does not; the message begins with ``signature``, ``stale`` or ``future``.
         """
         self._of(version).verify(token=token, version=version, worker_id=worker_id, timestamp=timestamp)
+
+    def is_signed(self, *, token: str, version: str, worker_id: str, timestamp: float) -> bool:
+        """Whether the claim is signed with the secret of its version, whenever that was.
+
+        For a reader that judges freshness by when claims arrive, and not by two clocks that may differ.
+        """
+        return self._of(version).is_signed(token=token, version=version, worker_id=worker_id, timestamp=timestamp)
 
     def _of(self, version: str) -> MembershipVerifier:
         verifier = self._by_version.get(version)

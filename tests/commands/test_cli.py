@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,13 +147,16 @@ def test_the_template_of_init_is_valid_and_so_is_what_it_comments(tmp_path):
     assert done.returncode == 0
     assert parse_fleet_file(done.stdout, "fleet.yaml").workers
     uncommented = [
-        line.removeprefix("# ").replace("  # -", "  -") if ": " in line and not line.rstrip().endswith(".") else line
+        line.replace("# ", "", 1) if re.match(r"( *)# ([a-z_]+: |- )", line) else line
         for line in done.stdout.splitlines()
     ]
     fleet = parse_fleet_file("\n".join(uncommented).replace("read_token_file", "# read_token_file"), "fleet.yaml")
     assert fleet.operator
     assert fleet.rollout
-    assert fleet.drain_timeout == 3600
+    assert (fleet.drain_timeout, fleet.drain_wave) == (3600, 5)
+    assert fleet.membership
+    assert fleet.manifest
+    assert fleet.rollback
     assert len(fleet.workers) == 2
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openrtc_tui.discovery.membership import verifier_of
 from openrtc_tui.fleet_file import (
     FleetFileError,
     OperatorSpec,
@@ -20,7 +21,19 @@ from openrtc_tui.fleet_file import (
     load_fleet_file,
     parse_fleet_file,
 )
+from openrtc_tui.fleet_specs import (
+    ExecSpec,
+    KubernetesSpec,
+    LocalSpec,
+    ManifestSpec,
+    MembershipSpec,
+    PublishExec,
+    PublishFile,
+    SecretRef,
+    WebhookSpec,
+)
 from openrtc_worker.contract.keys import generate_operator_key
+from openrtc_worker.contract.membership import derive_version_secret, sign_membership
 
 FULL = """\
 fleet: voice-prod
@@ -35,7 +48,10 @@ workers:
 read_token_env: VOICE_READ_TOKEN
 tls: {ca: /etc/ca.pem}
 rollout: {from: v1.0.0, to: "1.10"}
-drain: {timeout: 1h}
+drain: {timeout: 1h, wave: 3}
+membership: {masters: [{env: OLD_MASTER}, {file: keys/master}]}
+manifest: {key_file: keys/release.pem, publish: {exec: [./publish.sh, --to, all]}}
+rollback: {kubernetes: {namespace: voice, deployment: voice-worker, kubeconfig: kube.yaml, context: prod}}
 """
 
 
@@ -64,12 +80,48 @@ def test_everything_a_file_can_say_is_read():
     assert (fleet.read_token_env, fleet.read_token_file) == ("VOICE_READ_TOKEN", None)
     assert fleet.tls == TlsSpec(ca=Path("/etc/ca.pem"))
     assert fleet.rollout == RolloutSpec("v1.0.0", "1.10")
+    assert fleet.drain_wave == 3
+    assert fleet.membership == MembershipSpec((SecretRef(env="OLD_MASTER"), SecretRef(file=Path("conf/keys/master"))))
+    assert fleet.manifest == ManifestSpec(Path("conf/keys/release.pem"), PublishExec(("./publish.sh", "--to", "all")))
+    assert fleet.rollback == KubernetesSpec("voice", "voice-worker", Path("conf/kube.yaml"), "prod")
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("", "put"),
+        (", publish: put", "put"),
+        (", publish: {file: out/m.jws}", PublishFile(Path("conf/out/m.jws"))),
+        (", publish: {exec: [push]}", PublishExec(("push",))),
+    ],
+)
+def test_a_manifest_is_put_unless_it_says_otherwise(text, spec):
+    fleet = parse_fleet_file(f"{BASE}manifest: {{key_file: r.pem{text}}}\n", "conf/fleet.yaml")
+    assert fleet.manifest == ManifestSpec(Path("conf/r.pem"), spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("kubernetes: {namespace: voice, deployment: voice-worker}", KubernetesSpec("voice", "voice-worker")),
+        ('exec: [./back.sh, "{to}"]', ExecSpec(("./back.sh", "{to}"), 300.0)),
+        ("exec: {argv: [back], timeout: 90s}", ExecSpec(("back",), 90.0)),
+        (
+            "webhook: {url: 'https://ci.example/roll?back=1', key_file: w.pem}",
+            WebhookSpec("https://ci.example/roll?back=1", Path("conf/w.pem")),
+        ),
+        ("local: fleet.sock", LocalSpec(Path("conf/fleet.sock"))),
+    ],
+)
+def test_each_platform_is_read(text, spec):
+    assert parse_fleet_file(f"{BASE}rollback: {{{text}}}\n", "conf/fleet.yaml").rollback == spec
 
 
 def test_the_least_a_file_can_be_has_the_defaults():
     fleet = parse_fleet_file("fleet: x\nworkers: []\n", "fleet.yaml")
     assert (fleet.workers, fleet.refresh, fleet.read_only) == ((), 1.0, False)
     assert (fleet.operator, fleet.rollout, fleet.drain_timeout) == (None, None, None)
+    assert (fleet.membership, fleet.manifest, fleet.rollback, fleet.drain_wave) == (None, None, None, 5)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +172,66 @@ WRONG = {
     "refresh in base sixty": (BASE + "refresh: 0:20\n", 3, "such as 200ms"),
     "refresh no number": (BASE + "refresh: .nan\n", 3, "such as 200ms"),
     "timeout too short": (BASE + "drain: {timeout: 0.5}\n", 3, "from 1s"),
-    "wave": (BASE + "drain:\n  timeout: 1h\n  wave: 5\n", 5, "drain.wave: not supported yet"),
+    "wave of none": (BASE + "drain:\n  wave: 0\n", 4, "drain.wave: expected a whole number from 1 to 1000, got the"),
+    "wave of halves": (BASE + "drain: {wave: 2.5}\n", 3, "drain.wave: expected a whole number"),
+    "no masters": (BASE + "membership: {masters: []}\n", 3, "membership.masters: expected a list of at least one"),
+    "masters missing": (BASE + "membership: {}\n", 3, "membership: masters is missing"),
+    "master in the file": (
+        BASE + "membership:\n  masters:\n    - s3cr3t-of-ours\n",
+        5,
+        r"membership.masters\[1\]: expected where a secret is \({env: …} or {file: …}\), never",
+    ),
+    "master named twice": (
+        BASE + "membership:\n  masters:\n    - {env: A, file: b}\n",
+        5,
+        r"membership.masters\[1\].file: given beside env; keep",
+    ),
+    "master named nowhere": (BASE + "membership: {masters: [{}]}\n", 3, r"membership.masters\[1\]: nothing is named"),
+    "release key missing": (BASE + "manifest: {publish: put}\n", 3, "manifest: key_file is missing"),
+    "publish by post": (
+        BASE + "manifest:\n  key_file: r.pem\n  publish: post\n",
+        5,
+        "manifest.publish: expected put, {file: PATH} or",
+    ),
+    "publish by nothing": (
+        BASE + "manifest: {key_file: r.pem, publish: {exec: []}}\n",
+        3,
+        "manifest.publish.exec: expected",
+    ),
+    "publish by a list": (
+        BASE + "manifest: {key_file: r.pem, publish: [a]}\n",
+        3,
+        "manifest.publish: expected put, {file",
+    ),
+    "two platforms": (
+        BASE + "rollback:\n  exec: [a]\n  local: b.sock\n",
+        5,
+        "rollback.local: given beside exec; keep one",
+    ),
+    "unknown platform": (BASE + "rollback: {nomad: {}}\n", 3, "rollback.nomad: unknown key"),
+    "no platform": (BASE + "rollback: {}\n", 3, "rollback: nothing is named; expected one of kubernetes, webhook"),
+    "a shell command": (BASE + "rollback: {exec: ./back.sh v1}\n", 3, "rollback.exec: expected a list of a program"),
+    "program missing": (BASE + "rollback: {exec: {timeout: 5m}}\n", 3, "rollback.exec: argv is missing"),
+    "deployment missing": (
+        BASE + "rollback: {kubernetes: {namespace: voice}}\n",
+        3,
+        "rollback.kubernetes: deployment is",
+    ),
+    "deployment in capitals": (
+        BASE + "rollback: {kubernetes: {namespace: voice, deployment: Voice}}\n",
+        3,
+        "rollback.kubernetes.deployment: exp",
+    ),
+    "webhook by mail": (
+        BASE + "rollback: {webhook: {url: 'mailto:a', key_file: k}}\n",
+        3,
+        "rollback.webhook.url: the scheme is not",
+    ),
+    "webhook with a password": (
+        BASE + "rollback: {webhook: {url: 'https://u:p@h/x', key_file: k}}\n",
+        3,
+        "rollback.webhook.url: a user or password",
+    ),
     "drain as a time": (BASE + "drain: 1h\n", 3, "expected drain"),
     "read_only no flag": (BASE + "read_only: maybe\n", 3, "expected true or false"),
     "operator without key": (BASE + "operator: {name: alice}\n", 3, "key_file is missing"),
@@ -172,7 +283,7 @@ def test_what_is_wrong_is_told_with_its_line(name):
     assert re.search(message, found[0]), found
 
 
-@pytest.mark.parametrize("key", ["membership", "manifest", "discover", "rollback", "livekit", "rescue", "notify"])
+@pytest.mark.parametrize("key", ["discover", "livekit", "rescue", "notify"])
 def test_keys_of_the_page_that_come_later_say_so(key):
     assert problems_of(BASE + f"{key}: {{a: [1]}}\n") == [f"fleet.yaml:3: {key}: not supported yet; remove it"]
 
@@ -299,6 +410,64 @@ def test_a_missing_key_is_no_hindrance_to_watching(folder):
     assert load_fleet_file(write(folder, OPERATOR + "read_only: true\n")).read_only
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "manifest: {key_file: release.pem}\n",
+        "rollback: {webhook: {url: 'https://ci.example', key_file: release.pem}}\n",
+    ],
+)
+def test_keys_to_act_with_are_no_hindrance_to_watching(folder, text):
+    path = write(folder, text)
+    assert re.search(r":3: .*key_file: .*release.pem: no such file.*--read-only", loaded_problems(path))
+    assert load_fleet_file(path, acting=False)
+    generate_operator_key("release", folder)
+    assert load_fleet_file(path)
+
+
+def test_a_master_is_named_and_shown_nowhere(folder, monkeypatch):
+    (folder / "master").write_text("  old-master\n")
+    (folder / "master").chmod(0o600)
+    path = write(folder, "membership: {masters: [{file: master}, {env: VOICE_MASTER}]}\n")
+    assert ":3: membership.masters[2].env: VOICE_MASTER is not set" in loaded_problems(path, environ={})
+    fleet = load_fleet_file(path, environ={"VOICE_MASTER": "new-master"})
+    verifier = verifier_of(fleet, {"VOICE_MASTER": "new-master"})
+    claim = {"version": "v1", "worker_id": "w", "timestamp": 1.0}
+    for master in ("old-master", "new-master"):
+        token = sign_membership(**claim, secret=derive_version_secret(master, "v1"))
+        assert verifier.is_signed(**claim, token=token)
+        assert master not in repr(fleet) + repr(verifier)
+    token = sign_membership(**claim, secret=derive_version_secret("other", "v1"))
+    assert not verifier.is_signed(**claim, token=token)
+
+
+def test_a_master_that_cannot_be_used_says_which_and_never_what(folder):
+    path = write(folder, "membership: {masters: [{file: master}]}\n")
+    (folder / "master").write_text("hunter2")
+    (folder / "master").chmod(0o644)
+    assert "membership.masters[1].file: " in loaded_problems(path)
+    (folder / "master").chmod(0o600)
+    fleet = load_fleet_file(path)
+    for content, mode, message in (
+        (b" \n", 0o600, "empty"),
+        (b"hunter2\xff", 0o600, "not UTF-8"),
+        (b"hunter2", 0o644, "others can read"),
+    ):
+        (folder / "master").write_bytes(content)
+        (folder / "master").chmod(mode)
+        with pytest.raises(FleetFileError, match=message) as caught:
+            verifier_of(fleet)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_fleet_without_masters_verifies_nothing(folder):
+    assert verifier_of(load_fleet_file(write(folder, ""))) is None
+
+
+def test_what_a_program_writes_or_listens_on_need_not_be_there(folder):
+    assert load_fleet_file(write(folder, "rollback: {local: no.sock}\n")).rollback
+
+
 def test_a_key_file_that_holds_none_is_refused(folder):
     (folder / "alice.pem").write_text("not a key")
     assert "not a private key" in loaded_problems(write(folder, OPERATOR))
@@ -354,6 +523,7 @@ def test_the_schema_names_every_key_and_nothing_that_comes_later():
     assert set(schema["properties"]) == {
         *("fleet", "workers", "refresh", "read_only", "operator"),
         *("read_token_env", "read_token_file", "tls", "rollout", "drain"),
+        *("membership", "manifest", "rollback"),
     }
     assert schema["required"] == ["fleet", "workers"]
     assert schema["additionalProperties"] is False

@@ -202,6 +202,27 @@ async def test_keys_and_certificates_wait_for_a_restart(tmp_path):
         assert edited.fleet.workers[1].key == "v:1"  # the rest of the change holds at once
 
 
+async def test_who_belongs_what_is_released_and_who_rolls_back_wait_for_a_restart(tmp_path):
+    for name in ("one", "two"):
+        generate_operator_key(name, tmp_path)
+        (tmp_path / f"{name}.master").write_text(name)
+        (tmp_path / f"{name}.master").chmod(0o600)
+    more = (
+        "membership: {{masters: [{{file: {0}.master}}]}}\nmanifest: {{key_file: {0}.pem}}\n"
+        "rollback: {{exec: [./{0}.sh]}}\ndrain: {{wave: {1}}}\n"
+    )
+    path = tmp_path / "fleet.yaml"
+    path.write_text(text("http://a:1", more=more.format("one", 2)))
+    async with following(path) as told:
+        before = load_fleet_file(path)
+        path.write_text(text("http://a:1", more=more.format("two", 7)))
+        edited = await told.edited()
+    assert edited.restart_to_apply == ("membership", "manifest", "rollback")
+    now = edited.fleet
+    assert (now.membership, now.manifest, now.rollback) == (before.membership, before.manifest, before.rollback)
+    assert now.drain_wave == 7
+
+
 async def test_read_only_holds_at_once_and_ends_with_a_restart(path):
     async with following(path) as told:
         path.write_text(text("http://a:1", more="read_only: true\n"))

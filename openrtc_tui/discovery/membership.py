@@ -1,0 +1,46 @@
+"""Who belongs: the masters that a fleet file names, made into a verifier. The masters themselves stay in it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from openrtc_tui.fleet_file import FleetFileError, Problem
+from openrtc_worker.contract.keys import KeyFileError, read_secret_file
+from openrtc_worker.contract.membership import FleetVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openrtc_tui.fleet_specs import FleetFile, SecretRef
+
+
+def verifier_of(fleet: FleetFile, environ: Mapping[str, str] = os.environ) -> FleetVerifier | None:
+    """What checks the membership of the fleet's workers; None where the file names no masters.
+
+    Raises:
+        FleetFileError: a master cannot be read or is empty; what it is stands in no message.
+    """
+    if fleet.membership is None:
+        return None
+    return FleetVerifier(masters=[_read(reference, environ) for reference in fleet.membership.masters])
+
+
+def _read(reference: SecretRef, environ: Mapping[str, str]) -> str:
+    """The secret, without the spaces and line ends around it."""
+    try:
+        if reference.file is not None:
+            text = read_secret_file(reference.file).decode("utf-8").strip()
+        else:
+            text = environ.get(reference.env or "", "").strip()
+    except KeyFileError as error:
+        raise _refused(reference, error.problem) from None
+    except UnicodeDecodeError:
+        raise _refused(reference, "not UTF-8 text") from None
+    if not text:
+        raise _refused(reference, "empty")
+    return text
+
+
+def _refused(reference: SecretRef, problem: str) -> FleetFileError:
+    return FleetFileError((Problem(str(reference), 1, f"the membership master cannot be used: {problem}"),))
