@@ -10,7 +10,6 @@ from openrtc_worker.contract.chain.line import GENESIS, BadLine, Head, decode_li
 
 if TYPE_CHECKING:
     from openrtc_worker.contract.chain.checkpoint import Checkpoint
-    from openrtc_worker.contract.chain.line import Line
 
 
 class Word(StrEnum):
@@ -63,17 +62,12 @@ class ChainCheck:
         self._checkpoint: Checkpoint | None = None
         self._hash_at_checkpoint: str | None = None
 
-    @property
-    def broken(self) -> bool:
-        """Whether a tampered line was found: what follows it proves nothing."""
-        return self._tampered is not None
-
     def expect(self, checkpoint: Checkpoint) -> None:
         """Hold the lines that follow against *checkpoint*."""
         self._checkpoint = checkpoint
 
-    def take(self, data: bytes, place: str, *, opens_file: bool) -> Line | None:
-        """The next line, without its newline, at *place*; None when it is not one of this chain.
+    def take(self, data: bytes, place: str, *, opens_file: bool) -> bool:
+        """The next line; False when it was tampered with: what follows it proves nothing, and nothing is to follow.
 
         Args:
             data: the line's bytes.
@@ -84,27 +78,26 @@ class ChainCheck:
             line = decode_line(data)
         except BadLine as error:
             self.tampered(f"{place}: {error}")
-            return None
+            return False
         expected = GENESIS if self._head is None else self._head
         number = line.head.chain
         if number <= expected.chain:
             self.tampered(f"{place}: line {number} of the chain stands here after line {expected.chain}")
-            return None
+            return False
         if number > expected.chain + 1:
             missing = f"{place}: {_lines(expected.chain + 1, number - 1)} of the chain missing before it"
             if not opens_file:
                 self.tampered(missing)
-                return None
+                return False
             self.incomplete(missing)
         elif line.prev != expected.hash:
             self.tampered(f"{place}: it does not follow the line before it")
-            return None
-        if not self.broken:
-            self._head = line.head
-            self._lines += 1
-            if self._checkpoint is not None and number == self._checkpoint.head.chain:
-                self._hash_at_checkpoint = line.head.hash
-        return line
+            return False
+        self._head = line.head
+        self._lines += 1
+        if self._checkpoint is not None and number == self._checkpoint.head.chain:
+            self._hash_at_checkpoint = line.head.hash
+        return True
 
     def tampered(self, where: str) -> None:
         self._tampered = self._tampered or where
@@ -128,7 +121,7 @@ class ChainCheck:
 
     def _judge_checkpoint(self) -> None:
         checkpoint, head = self._checkpoint, self._head or GENESIS
-        if checkpoint is None or self.broken:
+        if checkpoint is None or self._tampered:
             return
         if checkpoint.head.chain > head.chain:
             self.incomplete(f"{_lines(head.chain + 1, checkpoint.head.chain)} of the chain missing at the end")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Final
 
+from openrtc_worker.contract.chain.checkpoint import MAX_BYTES
 from openrtc_worker.contract.chain.disk import error_of
 from openrtc_worker.contract.chain.line import MAX_LINE_BYTES, OPENING, BadLine, ChainError, Head, decode_line
 
@@ -56,11 +57,10 @@ def beside(path: Path, suffix: str) -> Path:
 def rotated_files(path: Path) -> list[Path]:
     """The files beside *path* that a rotation may have left, in no particular order."""
     try:
-        names = os.listdir(path.parent)  # noqa: PTH208 - names are all that is needed
+        beside_it = [each for each in path.parent.iterdir() if each.name.startswith(path.name)]
     except FileNotFoundError:
         return []
-    name = path.name
-    return [path.with_name(each) for each in names if each.startswith(name) and _ROTATED.fullmatch(each[len(name) :])]
+    return [each for each in beside_it if _ROTATED.fullmatch(each.name[len(path.name) :]) and each.is_file()]
 
 
 def next_rotated(path: Path) -> Path:
@@ -133,6 +133,19 @@ def tail_of(descriptor: int, path: Path) -> Tail:
     raise ChainError(f"{path}: its end is no chain; look at it with audit verify, or name another file")
 
 
+def checkpoint_text(path: Path) -> str | None:
+    """What stands in a checkpoint file, never more than a checkpoint can be long; None when there is none.
+
+    Raises:
+        ChainError: it cannot be read.
+    """
+    file = _open(path)
+    if file is None:
+        return None
+    with file:
+        return file.read(MAX_BYTES + 1).decode("ascii", "replace")
+
+
 def newest_rotated(path: Path) -> Head | None:
     """The last line of the newest rotated file."""
     heads: list[Head] = []
@@ -152,8 +165,7 @@ def newest_rotated(path: Path) -> Head | None:
 def _open(path: Path) -> IO[bytes] | None:
     """*path* for reading, links followed; None when it does not exist."""
     try:
-        # not blocking, or a FIFO of this name would hold us for ever
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - the caller closes it
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -162,6 +174,11 @@ def _open(path: Path) -> IO[bytes] | None:
         file.close()
         raise ChainError(f"{path}: not a regular file")
     return file
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """As ``os.open``, but a FIFO of this name does not hold us for ever."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _first_of(file: IO[bytes]) -> int | None:

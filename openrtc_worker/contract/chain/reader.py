@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrtc_worker.contract.chain.check import ChainCheck, Verification
-from openrtc_worker.contract.chain.checkpoint import MAX_BYTES, read_checkpoint
-from openrtc_worker.contract.chain.disk import error_of
-from openrtc_worker.contract.chain.files import beside, lines_of, open_in_order
-from openrtc_worker.contract.chain.line import BadLine, decode_line
+from openrtc_worker.contract.chain.checkpoint import read_checkpoint
+from openrtc_worker.contract.chain.files import beside, checkpoint_text, lines_of, open_in_order
+from openrtc_worker.contract.chain.line import BadLine, ChainError, decode_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,11 +86,9 @@ def verify_chain(
             name = Path(file.name).name
             for line in lines_of(file):
                 place = f"{name} line {line.number}"
-                if line.is_whole:
-                    check.take(line.data, place, opens_file=line.number == 1)
-                else:
+                if not line.is_whole:
                     check.incomplete(f"{place}: unfinished; its writer was stopped there, or is at work")
-                if check.broken:
+                elif not check.take(line.data, place, opens_file=line.number == 1):
                     return check.verdict()
     return check.verdict()
 
@@ -100,17 +97,13 @@ def _expect_checkpoint(
     check: ChainCheck, path: Path, keys: Mapping[str, Ed25519PublicKey] | None, named: Path | None
 ) -> None:
     kept = named or beside(path, ".checkpoint")
-    try:
-        with kept.open("rb") as file:
-            token = file.read(MAX_BYTES + 1).decode("ascii", "replace")
-    except FileNotFoundError as error:
+    token = checkpoint_text(kept)
+    if token is None:
         if named is not None:
-            raise error_of(kept, error) from None
+            raise ChainError(f"{kept}: no such file")
         if keys is not None:
             check.incomplete(f"{kept.name}: not here, so a cut tail could not be seen")
         return
-    except OSError as error:
-        raise error_of(kept, error) from None
     try:
         check.expect(read_checkpoint(token, keys))
     except ValueError as error:

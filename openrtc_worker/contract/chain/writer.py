@@ -23,7 +23,7 @@ from openrtc_worker.contract.chain.disk import (
     sync_folder,
     write_all,
 )
-from openrtc_worker.contract.chain.files import beside, newest_rotated, next_rotated, tail_of
+from openrtc_worker.contract.chain.files import beside, checkpoint_text, newest_rotated, next_rotated, tail_of
 from openrtc_worker.contract.chain.line import GENESIS, ChainError, Head, encode_line
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ class ChainWriter:
         found = tail.head or newest_rotated(self.path) or GENESIS
         if found.chain > self._head.chain:
             self._head = found
-        self._size, self._in_step = tail.end, True
+        self._size = tail.end
         self._record_torn()
+        self._in_step = True
 
     def _is_as_left(self, descriptor: int) -> bool:
         try:
@@ -227,6 +228,8 @@ class ChainWriter:
 
     def _rotate(self) -> None:
         self._in_step = False  # until the new file is there
+        if self._file is not None:
+            make_durable(self._file)  # its last line may be of a process that died before it was
         self.path.rename(next_rotated(self.path))
         sync_folder(self.path.parent)
         if self._file is not None:
@@ -252,7 +255,7 @@ class ChainWriter:
     def _record_torn(self) -> None:
         """The side file keeps its passing name until the chain tells of it: killed in between, it is told again."""
         waiting = beside(self.path, ".torn")
-        if not waiting.exists():
+        if not waiting.is_file():
             return
         kept = beside(self.path, f".torn-{self._head.chain + 1}")
         data = waiting.read_bytes()
@@ -278,10 +281,12 @@ class ChainWriter:
     def _checkpointed(self) -> Head:
         """What our own checkpoint vouches for: the chain never goes on as if it had been shorter."""
         path = beside(self.path, ".checkpoint")
-        if self._key is None or self._kid is None or not path.exists():
+        if self._key is None or self._kid is None:
+            return GENESIS
+        token = checkpoint_text(path)
+        if token is None:
             return GENESIS
         try:
-            token = path.read_text("ascii", errors="replace")
             return read_checkpoint(token, {self._kid: self._key.public_key()}).head
         except ValueError as error:
             logger.warning("%s: %s; a new one takes its place", path, error)
