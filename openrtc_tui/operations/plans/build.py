@@ -277,20 +277,7 @@ def _left_version(view: FleetView, version: str, others: Sequence[str]) -> str |
 
 def _subjects(view: FleetView, intent: Intent) -> tuple[tuple[Subject, ...], list[WorkerRow]]:
     rows = [row for row in (view.row(subject.key) for subject in intent.subjects) if row is not None]
-    return tuple(subject_of(row) for row in rows), rows
-
-
-def subject_of(row: WorkerRow) -> Subject:
-    """The boot of *row* as it is now."""
-    return Subject(
-        key=row.key,
-        url=row.url,
-        worker_id=row.worker_id or "",
-        boot_id=row.boot_id or "",
-        version=row.version or "",
-        calls=row.calls,
-        dropped=row.verdict.confirmed,
-    )
+    return tuple(sight.subject_of(row) for row in rows), rows
 
 
 # ------------------------------------------------------------------------------------------------ adding them up

@@ -27,7 +27,6 @@ SHORT: Final = "SHORT"
 OUTAGE: Final = "OUTAGE"
 """What an operator types to steer a fleet that is mostly without LiveKit."""
 
-_NAMED: Final = 3
 GRACE_MARGIN: Final = 10.0
 """Seconds between the end of a drain and its platform's SIGKILL that are left to the worker's own exit."""
 
@@ -85,7 +84,7 @@ def of_drains(rows: Sequence[WorkerRow], timeout: float | None) -> tuple[Objecti
         oldest = max(row.oldest_seconds or 0.0 for row in outlasted)
         budget = min(_budget(row, timeout) or 0.0 for row in outlasted)
         text = (
-            f"the oldest call of {_names(outlasted)} lasts {roughly(oldest)} already, the drain budget is "
+            f"the oldest call of {sight.names(outlasted)} lasts {roughly(oldest)} already, the drain budget is "
             f"{roughly(budget)}: what is live after it is cut"
         )
         found.append(Objection(code="budget_short", text=text))
@@ -94,13 +93,13 @@ def of_drains(rows: Sequence[WorkerRow], timeout: float | None) -> tuple[Objecti
         grace = min(_grace(row) or 0.0 for row in hasty)
         need = max(_needed_grace(row, timeout) or 0.0 for row in hasty)
         text = (
-            f"the platform kills {_names(hasty)} {roughly(grace)} after it ends them, a drain may need "
+            f"the platform kills {sight.names(hasty)} {roughly(grace)} after it ends them, a drain may need "
             f"{roughly(need)}: calls live then are dropped"
         )
         found.append(Objection(code="grace_short", text=text))
     twice = _those(rows, _is_ended_by_platform)
     if twice:
-        text = f"{_names(twice)} is being ended by its platform or a signal too: the earlier deadline counts"
+        text = f"{sight.names(twice)} is being ended by its platform or a signal too: the earlier deadline counts"
         found.append(Objection(code="two_signals", text=text))
     return tuple(found)
 
@@ -122,11 +121,6 @@ def challenge(objections: Iterable[Objection], usual: str) -> str:
 
 def _those(rows: Sequence[WorkerRow], test: Callable[[WorkerRow], bool]) -> list[WorkerRow]:
     return [row for row in rows if test(row)]
-
-
-def _names(rows: Sequence[WorkerRow]) -> str:
-    names = ", ".join(row.key for row in rows[:_NAMED])
-    return names if len(rows) <= _NAMED else f"{names} and {len(rows) - _NAMED} more"
 
 
 def _budget(row: WorkerRow, timeout: float | None) -> float | None:

@@ -6,23 +6,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from openrtc_tui.operations.capacity import is_ours
+from openrtc_tui.operations.plans.plan import Subject
 from openrtc_tui.state.contact import LOST_AFTER
 from openrtc_tui.state.verdict import combine, range_text
 from openrtc_tui.state.view import VerdictWord, WorkerState
 from openrtc_worker.contract.snapshot import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from openrtc_tui.operations.plans.plan import Subject
+    from openrtc_tui.operations.plans.plan import Plan, Progress
     from openrtc_tui.state.view import FleetView, WorkerRow
 
 _OVER: Final = (WorkerState.LOST, WorkerState.EXITED)
 _DRAINS: Final = (State.DRAINING, State.DRAINED, State.EXITED)
 
+_NAMED: Final = 3
+
 FateWord = Literal["taking", "draining", "empty", "over", "stale", "unheard"]
 """*taking*: it was not asked to end. *draining*: with calls live. *empty*: draining, nobody on the line. *over*:
 drained, ended, lost or replaced. *stale*: not heard for a moment. *unheard*: not heard yet by this dashboard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """All that a decision rests on."""
+
+    plan: Plan
+    progress: Progress
+    view: FleetView
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,25 @@ def living(view: FleetView, version: str) -> list[WorkerRow]:
     return [row for row in view.rows if row.version == version and is_living(row) and is_ours(row)]
 
 
+def subject_of(row: WorkerRow) -> Subject:
+    """The boot of *row* as it is now."""
+    return Subject(
+        key=row.key,
+        url=row.url,
+        worker_id=row.worker_id or "",
+        boot_id=row.boot_id or "",
+        version=row.version or "",
+        calls=row.calls,
+        dropped=row.verdict.confirmed,
+    )
+
+
+def names(rows: Sequence[WorkerRow]) -> str:
+    """Their keys, the first few of many."""
+    first = ", ".join(row.key for row in rows[:_NAMED])
+    return first if len(rows) <= _NAMED else f"{first} and {len(rows) - _NAMED} more"
+
+
 def verdict_words(fates: Iterable[Fate]) -> str:
     """``dropped 0 PROVEN``: what the boots add up to; those that are out of sight prove nothing."""
     seen = [found.row for found in fates if found.row is not None]
@@ -109,6 +141,10 @@ def newest_manifest(view: FleetView) -> Held | None:
         if newest is None or held.seq > newest.seq:
             newest = Held(held.seq, frozenset(held.active or ()))
     return newest
+
+
+def is_cordoned(row: WorkerRow) -> bool:
+    return row.snapshot is not None and row.snapshot.state == State.CORDONED
 
 
 def is_gated(row: WorkerRow, seq: int | None) -> bool:

@@ -4,33 +4,207 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openrtc_tui.durations import roughly
+from openrtc_tui.operations.plans.machine import advance
+from openrtc_tui.operations.plans.plan import (
+    Drain,
+    DrainStep,
+    Finish,
+    Publish,
+    PublishStep,
+    QuietStep,
+    ReadyStep,
+    Run,
+    Start,
+    StartStep,
+    StepDone,
+    Stop,
+    Wait,
+)
+
 if TYPE_CHECKING:
-    from openrtc_tui.operations.plans.plan import Objection, Plan, Progress, Run, RunWord, Step
+    from collections.abc import Iterable, Iterator
+
+    from openrtc_tui.operations.plans.plan import Decision, Objection, Plan, Progress, Room, RunWord, Step
     from openrtc_tui.state.view import FleetView
 
 
 def title(plan: Plan) -> str:
-    """``Roll back from v2 to v1``."""
-    raise NotImplementedError
+    """``Roll back from v2 to v1``, ``Promote v2``, ``Drain v1``, ``Drain 3 workers``."""
+    if plan.kind == "rollback":
+        return f"Roll back from {plan.from_version} to {plan.to_version}"
+    if plan.kind == "promote":
+        return f"Promote {plan.to_version}"
+    if plan.from_version is not None:
+        return f"Drain {plan.from_version}"
+    subjects = [subject.key for step in plan.steps if isinstance(step, DrainStep) for subject in step.subjects]
+    return f"Drain {subjects[0]}" if len(subjects) == 1 else f"Drain {len(subjects)} workers"
 
 
 def step_words(step: Step) -> str:
     """What a step does, one line."""
-    raise NotImplementedError
+    match step:
+        case PublishStep():
+            return f"publish a manifest: {_and(step.active) or 'no version'} may take new calls"
+        case StartStep():
+            return f"ask the platform to start {step.version}"
+        case ReadyStep():
+            return f"wait until {step.version} is ready for {_needs(step)}, at most {roughly(step.within)}"
+        case QuietStep():
+            return f"wait until no worker of {step.version} takes new calls, at most {roughly(step.within)}"
+        case DrainStep():
+            return f"drain {_drained(step)}"
+        case _:
+            return f"watch {step.version} until every worker has ended and the verdict is known"
 
 
 def objection_words(objection: Objection) -> str:
     """``refused: …``, ``needs LAST: …`` or ``warning: …``."""
-    raise NotImplementedError
+    if not objection.blocks:
+        return f"warning: {objection.text}"
+    if objection.override is None:
+        return f"refused: {objection.text}"
+    return f"needs {objection.override}: {objection.text}"
 
 
 def plan_lines(plan: Plan) -> tuple[str, ...]:
-    """The whole plan, for ``--plan`` and the confirmation."""
-    raise NotImplementedError
+    """The whole plan, for ``--plan`` and the confirmation: what, whom it touches, steps, capacity, what to know."""
+    return tuple(_lines(plan))
+
+
+def calls_words(plan: Plan) -> str:
+    """``7 calls live, the oldest for 12m``."""
+    known = "" if plan.calls_known else " or more"
+    text = f"{plan.calls}{known} {'call' if plan.calls == 1 and plan.calls_known else 'calls'} live"
+    return f"{text}, the oldest for {roughly(plan.oldest_seconds)}" if plan.oldest_seconds is not None else text
+
+
+def room_words(rooms: Iterable[Room]) -> str:
+    """``v1: 3 workers ready, room for 40 · v2: none ready, 7 calls live``."""
+    return " · ".join(_room(room) for room in rooms) or "no worker"
 
 
 def run_of(
     plan: Plan, progress: Progress, view: FleetView, now: float, word: RunWord = "running", *, why: str = ""
 ) -> Run:
-    """A plan under way as screens and commands show it."""
-    raise NotImplementedError
+    """A plan under way, or at its end, as screens and commands show it.
+
+    Args:
+        plan: the plan.
+        progress: how far it has come.
+        view: the newest picture of the fleet.
+        now: Unix seconds.
+        word: what became of it so far.
+        why: for one that ended before its end, the reason.
+    """
+    decision = advance(plan, progress, view, now) if word == "running" else None
+    # a step that is done by this view goes on in the next breath
+    following = plan.steps[progress.step + 1 :]
+    ended = word not in {"running", "interrupted"}
+    return Run(
+        plan=plan,
+        progress=progress,
+        word=word,
+        doing=_doing(plan, progress, decision) if not ended else "",
+        until=decision.until if isinstance(decision, Wait) else None,
+        next=step_words(following[0]) if following and not ended else "",
+        done=_done(plan, progress),
+        not_done=_not_done(plan, progress) if ended and word != "done" else (),
+        why=why,
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- parts
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    yield f"{title(plan)} · {plan.fleet}"
+    yield calls_words(plan)
+    yield ""
+    for number, step in enumerate(plan.steps, 1):
+        yield f"{number}. {step_words(step)}"
+    yield ""
+    yield f"now    {room_words(plan.before)}"
+    yield f"after  {room_words(plan.after)}"
+    if plan.peak is not None:
+        yield f"meanwhile up to {plan.peak} workers run at once"
+    for objection in sorted(plan.objections, key=lambda found: (not found.blocks, found.override is not None)):
+        yield objection_words(objection)
+    if plan.reason:
+        yield f"reason: {plan.reason}"
+
+
+def _room(room: Room) -> str:
+    name = room.version or "untagged"
+    if room.workers:
+        text = f"{name}: {room.workers} ready, room for {room.places}"
+    else:
+        text = f"{name}: none takes calls"
+    return f"{text}, {room.calls} live" if room.calls else text
+
+
+def _and(words: Iterable[str]) -> str:
+    return " and ".join(words)
+
+
+def _needs(step: ReadyStep) -> str:
+    named = [
+        (f"{need.agent_name or 'the unnamed agent'}{f' in {need.deployment}' if need.deployment else ''}", need.room)
+        for need in step.needs
+    ]
+    return _and(f"{name} with room for {room}" if room else name for name, room in named) or "calls"
+
+
+def _drained(step: DrainStep) -> str:
+    who = (
+        f"{step.version} ({len(step.subjects)} now)" if step.version is not None else f"{len(step.subjects)} workers"
+    )
+    if len(step.subjects) == 1 and step.version is None:
+        who = step.subjects[0].key
+    waves = -(-len(step.subjects) // step.wave)
+    how = "" if waves <= 1 else f" in {waves} waves of {step.wave}, each when the one before is empty"
+    limit = f"; what is live after {roughly(step.timeout)} is cut" if step.timeout is not None else ""
+    return f"{who}{how}{limit}"
+
+
+def _doing(plan: Plan, progress: Progress, decision: Decision | None) -> str:
+    match decision:
+        case Wait():
+            return f"waits for {decision.what}"
+        case Drain():
+            names = [
+                *(subject.key for subject in decision.subjects),
+                *(asked.subject.key for asked in decision.again),
+            ]
+            return f"asks {', '.join(names)} to drain"
+        case Publish():
+            return f"publishes a manifest: {_and(decision.active) or 'no version'} may take new calls"
+        case Start():
+            return f"asks the platform to start {decision.version}"
+        case StepDone() | Finish():
+            return decision.detail
+        case Stop():
+            return f"stops: {decision.why}"
+        case _:
+            return step_words(plan.steps[progress.step]) if progress.step < len(plan.steps) else ""
+
+
+def _done(plan: Plan, progress: Progress) -> tuple[str, ...]:
+    lines = [detail or step_words(step) for step, detail in zip(plan.steps, progress.done, strict=False)]
+    if progress.step < len(plan.steps):
+        lines += _partly(plan.steps[progress.step], progress)
+    return tuple(lines)
+
+
+def _partly(step: Step, progress: Progress) -> list[str]:
+    """What the step under way has done already, or may have."""
+    if isinstance(step, DrainStep) and progress.asked:
+        yes = sum(asked.outcome in {"started", "already"} for asked in progress.asked)
+        return [f"{yes} of {len(progress.asked)} that were asked to drain said yes"]
+    if progress.op_id is not None and progress.effect in {None, "unknown"}:
+        return [f"not known whether it was done: {step_words(step)}"]
+    return []
+
+
+def _not_done(plan: Plan, progress: Progress) -> tuple[str, ...]:
+    return tuple(step_words(step) for step in plan.steps[progress.step :])
