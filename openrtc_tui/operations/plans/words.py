@@ -136,11 +136,8 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 def _room(room: Room) -> str:
     name = room.version or "untagged"
-    if room.workers:
-        text = f"{name}: {room.workers} ready, room for {room.places}"
-    else:
-        text = f"{name}: none takes calls"
-    return f"{text}, {room.calls} live" if room.calls else text
+    takes = f"{room.workers} ready, room for {room.places}" if room.workers else "none takes calls"
+    return f"{name}: {takes}, {room.calls} live" if room.calls else f"{name}: {takes}"
 
 
 def _and(words: Iterable[str]) -> str:
@@ -167,7 +164,7 @@ def _drained(step: DrainStep) -> str:
     return f"{who}{how}{limit}"
 
 
-def _doing(plan: Plan, progress: Progress, decision: Decision | None) -> str:
+def _doing(plan: Plan, progress: Progress, decision: Decision | None) -> str:  # noqa: PLR0911 - one for each decision
     match decision:
         case Wait():
             return f"waits for {decision.what}"
