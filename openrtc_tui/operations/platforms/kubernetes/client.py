@@ -99,7 +99,7 @@ class KubernetesClient:
         self._deadline = deadline
         self._namespace = namespace
         self._where = printable(cluster.server)
-        with self._boundary(f"use {cluster.found_in or 'the Kubernetes configuration'}"):
+        try:
             self._client = AsyncClient(
                 _lightkube_config(cluster),
                 namespace=namespace,
@@ -109,6 +109,9 @@ class KubernetesClient:
                 transport=transport,
                 proxy=cluster.proxy,
             )
+        except (ConfigError, OSError, ValueError, httpx2.InvalidURL) as error:  # files that it names, most often
+            where = cluster.found_in or "the Kubernetes configuration"
+            raise PlatformError(f"cannot use {where}: {_said(error)}") from error
 
     async def close(self) -> None:
         await self._client.close()
@@ -236,6 +239,8 @@ class KubernetesClient:
             TypeError,
             OSError,
         ) as error:
+            if isinstance(error.__context__, httpx2.HTTPStatusError):  # lightkube stumbled over the error's own shape
+                raise _without_status(what, error.__context__, changes=changes) from error
             raise UnansweredError(
                 f"the answer of {self._where} makes no sense ({_said(error)}): {what}",
                 happened=None if changes else False,

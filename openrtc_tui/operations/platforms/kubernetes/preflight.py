@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.durations import duration
+from openrtc_tui.durations import roughly
 from openrtc_tui.operations.plans.plan import Objection
 from openrtc_tui.operations.platforms.kubernetes.failures import FORBIDDEN, RefusedError
 from openrtc_tui.operations.platforms.kubernetes.markers import markers
@@ -104,8 +104,8 @@ def _ending(facts: Facts) -> Iterator[Objection]:
     shortest = _shortest_grace(facts)
     if shortest < needed:
         text = (
-            f"its pods are killed {duration(shortest)} after they are told to end, a drain may take"
-            f" {duration(facts.drain_seconds)}: longer calls are dropped."
+            f"its pods are killed {roughly(shortest)} after they are told to end, a drain may take"
+            f" {roughly(facts.drain_seconds)}: longer calls are dropped."
             f" Set terminationGracePeriodSeconds to {needed:.0f} (pods that run already keep theirs)"
         )
         yield Objection(code="grace_too_short", text=text)
