@@ -94,6 +94,11 @@ class Contact:
         return next((limit for limit in limits if limit > now), float("inf"))
 
     @property
+    def watched_since(self) -> float:
+        """Since when it is watched."""
+        return self._watched_since
+
+    @property
     def cut_off(self) -> bool:
         """Whether the last attempt found nobody, or the connection ended by itself."""
         return self.failure_kind in ("refused", "broken")

@@ -24,6 +24,8 @@ def snapshot_seen(fleet: Fleet, seen: SnapshotSeen, now: float) -> None:
     worker = fleet.workers.get(seen.key)
     if worker is None:  # it left the fleet while its answer was under way
         return
+    if worker.contact.failing:
+        fleet.judgement = None  # it was in doubt
     broke_off = worker.contact.failing or worker.state in (WorkerState.STALE, WorkerState.LOST)
     given_up = worker.boot is None and worker.state is WorkerState.LOST
     worker.contact.heard(now, seen.via)
@@ -47,6 +49,7 @@ def heartbeat_seen(fleet: Fleet, seen: HeartbeatSeen, now: float) -> None:
         return
     if worker.contact.failing:
         worker.row = None  # it shows the failure
+        fleet.judgement = None  # it was in doubt
     worker.contact.heard(now)
     if not worker.boot.final:
         worker.boot.confirm(now)
@@ -58,6 +61,8 @@ def contact_failed(fleet: Fleet, seen: ContactFailed, now: float) -> None:
     """A worker could not be reached."""
     worker = fleet.workers.get(seen.key)
     if worker is not None:
+        if not worker.contact.failing:
+            fleet.judgement = None  # it is in doubt
         worker.contact.fail(seen.kind, seen.detail)
         fleet.settle(worker, now)
 

@@ -25,7 +25,8 @@ class Judgement:
     the new version dropped in that time. A boot that was killed to make room for the first one of the new version
     was last heard just before that began, or never here: it must not slip through. Nothing is proven before every
     target was heard or at least tried (``complete``), as the next answer may come from a boot with calls, nor of a
-    boot that two targets show at once.
+    boot that two targets show at once, nor while a boot is out of contact: it may have dropped its calls a moment ago.
+    A target that was never heard and is watched only since after the rollout began may have been part of it, and died.
     """
 
     def __init__(self, fleet: Fleet, pair: Pair | None, *, complete: bool) -> None:
@@ -38,6 +39,7 @@ class Judgement:
         self._unseen: list[tuple[str, int]] = []
         self._leaving: list[tuple[Verdict, bool]] = []
         self._others: list[Verdict] = []
+        self._in_doubt = False
         forgotten = 0
         if pair is not None:
             self.began = self._beginning(pair[1])
@@ -59,7 +61,15 @@ class Judgement:
         if self.pair is None:
             return total(self._others) if self._others else NOTHING_SEEN
         verdict = combine(self._leaving, self._others)
-        return NOTHING_SEEN if verdict.word is VerdictWord.PROVEN and not self.complete else verdict
+        if verdict.word is not VerdictWord.PROVEN:
+            return verdict
+        unknown = [worker for worker in self._fleet.workers.values() if self._may_have_died_unseen(worker)]
+        if not self.complete or self._in_doubt or any(worker.state is WorkerState.STARTING for worker in unknown):
+            return NOTHING_SEEN
+        return Verdict(VerdictWord.UNPROVEN, exact=False) if unknown else verdict
+
+    def _may_have_died_unseen(self, worker: Worker) -> bool:
+        return worker.boot is None and self.began is not None and worker.contact.watched_since > self.began
 
     def _beginning(self, version: str) -> float | None:
         begun = [boot.began for boot, _ in self._boots() if boot.version == version]
@@ -104,6 +114,8 @@ class Judgement:
             self._add(boot.version, NOTHING_SEEN, settled=False)
         else:
             self._add(boot.version, boot.verdict, settled=boot.settled)
+        if worker is not None and not boot.settled:
+            self._in_doubt |= worker.contact.failing or worker.state is WorkerState.STALE
         state = worker.state if worker is not None else WorkerState.EXITED
         if is_cause(boot, state):
             name = worker.key if worker is not None else boot.owner

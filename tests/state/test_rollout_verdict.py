@@ -314,6 +314,48 @@ def test_a_target_that_never_answers_holds_a_proof_back_for_ten_seconds_only():
     assert scene.view().verdict == Verdict(PROVEN)
 
 
+def test_nothing_is_proven_while_a_boot_of_the_new_version_is_out_of_contact():
+    """It may have dropped its calls a moment ago: a PROVEN that is taken back would have been a lie."""
+    scene = rollout("a", "b")
+    scene.hear("a", old("1", "drained"))
+    scene.hear("b", new("2", live=3))
+    assert scene.view().verdict == Verdict(PROVEN)
+    scene.fail("b", "broken")
+    assert scene.view().verdict == Verdict(OPEN)
+    scene.hear("b", new("2", live=3))
+    assert scene.view().verdict == Verdict(PROVEN)
+    scene.fail("b", "broken")
+    scene.beat("b")
+    assert scene.view().verdict == Verdict(PROVEN)
+    scene.wait(6)
+    assert scene.view().verdict == Verdict(OPEN)
+    assert scene.view().verdict_reason == "b silent with 3 calls since 22:13:20"
+    scene.wait(6)
+    assert scene.view().verdict == Verdict(UNPROVEN, 0, 3, exact=False)
+
+
+def test_a_dashboard_opened_in_mid_rollout_proves_nothing_of_whom_it_never_heard():
+    """The worker that does not answer may have been killed with calls before this dashboard was opened."""
+    scene = rollout("a", "b", "gone")
+    scene.hear("a", old("1", "drained", timestamp=START, uptime_seconds=600))
+    scene.hear("b", new("2", live=3, timestamp=START, uptime_seconds=60))
+    scene.fail("gone", "refused")
+    assert scene.view().verdict == Verdict(OPEN)
+    scene.wait(11, hearing=["a", "b"])
+    assert scene.view().verdict == Verdict(UNPROVEN, exact=False)
+    assert scene.view().verdict_reason == "gone was never heard"
+
+
+def test_an_address_that_was_dead_before_the_rollout_began_holds_no_proof_back():
+    scene = rollout("a", "b", "dead")
+    scene.hear("a", old("1", "serving"))
+    scene.fail("dead", "refused")
+    scene.wait(60, hearing=["a"])
+    scene.hear("b", new("2", timestamp=scene.now, uptime_seconds=5))
+    scene.hear("a", old("1", "drained"))
+    assert scene.view().verdict == Verdict(PROVEN)
+
+
 def test_the_reason_follows_a_worker_that_is_renamed_in_the_file():
     scene = rollout("a")
     scene.hear("a", old("1", counts={"cut": 2}))
