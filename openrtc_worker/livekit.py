@@ -289,7 +289,7 @@ class DeployServer(AgentServer):
             self._spawn(self._push_load())
 
     async def _push_load(self) -> None:
-        await self._refresh_worker_load()
+        self._worker_load = self._load()  # its own refresh waits for a thread of the executor
         await self._update_worker_status()
 
     def active_job_ids(self) -> Collection[str]:

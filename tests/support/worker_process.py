@@ -215,7 +215,7 @@ class Operator:
     async def asks(
         self, worker: WorkerProcess, action: str, *, op_id: str | None = None, **fields: Any
     ) -> tuple[int, dict[str, Any]]:
-        """POST one signed request; returns the status and the answer's body."""
+        """Send one signed request; returns the status and the answer's body."""
         shown = await worker.snapshot()
         op_id = op_id or f"op-{secrets.token_hex(6)}"
         body = json.dumps({"op_id": op_id, "expect": {"boot_id": shown.boot_id}, **fields}).encode()
@@ -231,5 +231,6 @@ class Operator:
             now=time.time(),
         )
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        async with worker._http.post(f"{worker.url}/v1/{action}", data=body, headers=headers) as response:
+        method = "PUT" if action == "manifest" else "POST"
+        async with worker._http.request(method, f"{worker.url}/v1/{action}", data=body, headers=headers) as response:
             return response.status, await response.json(content_type=None)

@@ -79,14 +79,13 @@ async def test_pending_assignments_holds_an_accepted_offer_until_it_is_assigned(
     assert server.unassigned_job_ids() is server._pending_assignments
 
 
-async def test_the_load_can_be_told_at_once_with_two_private_calls(server, switchboard):
+async def test_the_load_can_be_told_at_once_with_a_private_field_and_a_private_call(server, switchboard):
     record = switchboard.dispatcher.workers()[0]
     assert record.load < 0.7
     server.boot.cordon(by=_by())
     await until(lambda: switchboard.dispatcher.workers()[0].load == 1.0, within=2, what="the load")
     assert server._worker_load == 1.0
-    for name in ("_refresh_worker_load", "_update_worker_status"):
-        assert asyncio.iscoroutinefunction(getattr(AgentServer, name))
+    assert asyncio.iscoroutinefunction(AgentServer._update_worker_status)
 
 
 async def test_the_pool_says_when_processes_are_ready_and_closed(server):
