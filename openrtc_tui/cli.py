@@ -189,6 +189,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     _add_manifest(commands)
 
+    _add_audit(commands)
+
     keys = _add(commands, "keys", "make operator keys")
     new = keys.add_subparsers(metavar="new", required=True, dest="keys_command").add_parser(
         "new", help="make NAME.pem (keep it) and NAME.pub.pem (give it to the workers)", allow_abbrev=False
@@ -196,6 +198,34 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     new.add_argument("name", metavar="NAME", help="the operator; NAME@2 is a second key, for rotation")
     new.add_argument("--dir", default=".", metavar="DIR", help="where to write both (default: here)")
     return parser, list(commands.choices)
+
+
+def _add_audit(commands: Any) -> None:
+    audit = _add(commands, "audit", "who did what, when, and what came of it: read and verify audit files")
+    under = audit.add_subparsers(metavar="COMMAND", required=True, dest="audit_command")
+    verify = under.add_parser(
+        "verify",
+        help="ok (exit 0), tampered (4, and where) or incomplete (5), rotated files included",
+        allow_abbrev=False,
+    )
+    verify.add_argument("files", metavar="FILE", nargs="+", help="a worker's audit file or an operator's journal")
+    verify.add_argument(
+        "--key",
+        dest="keys",
+        action="append",
+        metavar="PUB",
+        help="NAME.pub.pem that signed the checkpoint; may repeat",
+    )
+    verify.add_argument("--checkpoint", metavar="FILE", help="a checkpoint that was kept elsewhere")
+    verify.add_argument("--json", action="store_true", help="one JSON document a FILE")
+    show = under.add_parser("show", help="the events of all FILEs in the order of time", allow_abbrev=False)
+    show.add_argument("files", metavar="FILE", nargs="+", help="a worker's audit file or an operator's journal")
+    show.add_argument("--op", metavar="ID", help="only of this request: the operator's and the worker's side of it")
+    show.add_argument("--plan", metavar="ID", help="only of this plan")
+    show.add_argument("--event", metavar="PREFIX", help="only events whose name begins so: deployment.")
+    shape = show.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="one JSON object a line")
+    shape.add_argument("--cloudevents", action="store_true", help="CloudEvents 1.0, one JSON object a line")
 
 
 def _add_actions(commands: Any) -> None:

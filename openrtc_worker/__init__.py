@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openrtc_worker.audit_file import AuditFile
     from openrtc_worker.contract.audit import AuditEvent, AuditLog
     from openrtc_worker.contract.membership import MembershipError, MembershipVerifier, sign_membership
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
@@ -22,6 +23,7 @@ _HOMES = {
     "AgentConfig": "registry",
     "AgentPool": "pool",
     "AuditEvent": "contract.audit",
+    "AuditFile": "audit_file",
     "AuditLog": "contract.audit",
     "DeployServer": "livekit",
     "MembershipError": "contract.membership",
@@ -37,6 +39,7 @@ __all__ = [
     "AgentConfig",
     "AgentPool",
     "AuditEvent",
+    "AuditFile",
     "AuditLog",
     "DeployServer",
     "MembershipError",

@@ -15,8 +15,12 @@ class Exit(IntEnum):
     TIMED_OUT = 3
     """The time given was over, and calls were live or nobody accepted."""
     DROPPED = 4
+    TAMPERED = 4
+    """``audit verify``: a line is not as it was written."""
     UNPROVEN = 5
     """Ended, or an answer was lost, and nobody knows whether a call was dropped."""
+    INCOMPLETE = 5
+    """``audit verify``: lines are missing, or the last one is unfinished."""
     REFUSED = 6
     INTERRUPTED = 130
 

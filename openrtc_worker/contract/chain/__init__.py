@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openrtc_worker.contract.chain.check import Verification, Word
-from openrtc_worker.contract.chain.line import GENESIS, ChainError, Head
+from openrtc_worker.contract.chain.line import GENESIS, ChainError, Head, RecordRefused
 from openrtc_worker.contract.chain.reader import Entry, read_chain, read_entries, verify_chain
 from openrtc_worker.contract.chain.writer import ChainWriter
 
@@ -13,6 +13,7 @@ __all__ = [
     "ChainWriter",
     "Entry",
     "Head",
+    "RecordRefused",
     "Verification",
     "Word",
     "read_chain",

@@ -37,6 +37,10 @@ class ChainError(Exception):
     """A chained file cannot be used; one line that says why and, where one thing helps, what to do."""
 
 
+class RecordRefused(ChainError):  # noqa: N818 - the record is at fault, not the file
+    """No line can hold a record: it is no JSON, too long, or has a key of the chain's own."""
+
+
 class BadLine(ValueError):  # noqa: N818 - a verdict on bytes, told to people as it stands
     """Bytes that are no line of a chain; the text says what is wrong with them."""
 

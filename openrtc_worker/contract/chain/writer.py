@@ -24,7 +24,7 @@ from openrtc_worker.contract.chain.disk import (
     write_all,
 )
 from openrtc_worker.contract.chain.files import beside, checkpoint_text, newest_rotated, next_rotated, tail_of
-from openrtc_worker.contract.chain.line import GENESIS, ChainError, Head, encode_line
+from openrtc_worker.contract.chain.line import GENESIS, ChainError, Head, RecordRefused, encode_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -112,6 +112,7 @@ class ChainWriter:
         """Write *record* as the next line, and return its number in the chain once it would survive a power loss.
 
         Raises:
+            RecordRefused: no line can hold it; another record may be written.
             ChainError: it could not be written, for whatever reason, and does not count: what had reached the file
                 was taken away again. The writer stays usable, and tries anew with the next record.
         """
@@ -203,7 +204,7 @@ class ChainWriter:
         try:
             line, head = encode_line(record, self._head)
         except ValueError as error:
-            raise ChainError(f"{self.path}: {error}") from None
+            raise RecordRefused(f"{self.path}: {error}") from None
         if self._size and self._size + len(line) > self._max_bytes:
             self._rotate()
         descriptor = self._file
@@ -279,7 +280,7 @@ class ChainWriter:
     # ------------------------------------------------------------------------------------------------ checkpoints
 
     def _checkpointed(self) -> Head:
-        """What our own checkpoint vouches for: the chain never goes on as if it had been shorter."""
+        """What the checkpoint names, whoever signed it: the chain never goes on as if it had been shorter."""
         path = beside(self.path, ".checkpoint")
         if self._key is None or self._kid is None:
             return GENESIS
@@ -287,7 +288,7 @@ class ChainWriter:
         if token is None:
             return GENESIS
         try:
-            return read_checkpoint(token, {self._kid: self._key.public_key()}).head
+            return read_checkpoint(token, None).head
         except ValueError as error:
             logger.warning("%s: %s; a new one takes its place", path, error)
             return GENESIS
