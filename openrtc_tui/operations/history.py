@@ -59,6 +59,14 @@ class Publication:
         return self.outcome in TAKEN
 
 
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One boot that was given a manifest, and what came of it; None: nobody wrote it down."""
+
+    op_id: str
+    outcome: str | None = None
+
+
 def plans_of(records: Iterable[Mapping[str, Any]]) -> dict[str, JournaledPlan]:
     """Every plan that was begun, by its ``plan_id``, the oldest first; a plan that cannot be read is left out."""
     lines: dict[str, list[Record]] = {}
@@ -96,16 +104,18 @@ def highest_seq(records: Iterable[Mapping[str, Any]]) -> int:
     return max((publication.seq for publication in publications(records)), default=0)
 
 
-def puts_of(records: Iterable[Mapping[str, Any]], publish: str) -> dict[str, str]:
-    """The ``op_id`` under which each boot was given the manifest of the publication *publish*, by ``boot_id``."""
-    return {
-        str(record["subject"]["boot_id"]): str(record["op_id"])
-        for record in records
-        if record.get("event") == INTENT
-        and record.get("action") == "manifest"
-        and record.get("publish") == publish
-        and record.get("plan_id") is not None
-    }
+def puts_of(records: Iterable[Mapping[str, Any]], publish: str) -> dict[str, Put]:
+    """Under which ``op_id`` each boot was given the manifest of the publication *publish*, by ``boot_id``."""
+    puts: dict[str, Put] = {}
+    boots: dict[str, str] = {}
+    for record in records:
+        op_id = str(record.get("op_id"))
+        if record.get("event") == INTENT and record.get("publish") == publish and record.get("plan_id") is not None:
+            boots[op_id] = str(record["subject"]["boot_id"])
+            puts[boots[op_id]] = Put(op_id)
+        elif record.get("event") == OUTCOME and op_id in boots:
+            puts[boots[op_id]] = Put(op_id, str(record.get("outcome")))
+    return puts
 
 
 def open_requests(records: Sequence[Mapping[str, Any]], now: float) -> tuple[Record, ...]:
