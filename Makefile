@@ -1,13 +1,14 @@
 # OpenRTC Deploy. Every target makes its own .venv from a bare Python (3.11 or newer) the first time.
 #
-#   make demo           a live rollout on this machine: real workers, simulated calls, the dashboard
-#   make test           the tests, with the coverage gate; needs nothing but Python
-#   make test-livekit   the same workers on LiveKit's real server with real callers; needs Go, once
-#   make check          everything that CI checks: format, lint, types, import contracts, both test suites
-#   make bench          the figures that README quotes, as ratios within one run
+#   make demo             a live rollout on this machine: real workers, simulated calls, the dashboard
+#   make test             the tests, with the coverage gate; needs nothing but Python
+#   make test-livekit     the same workers on LiveKit's real server with real callers; needs Go, once
+#   make test-kubernetes  the same workers as pods of a real Kubernetes control plane; needs Go, once
+#   make check            everything that CI checks: format, lint, types, import contracts, all test suites
+#   make bench            the figures that README quotes, as ratios within one run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-livekit check format lint types contracts bench clean
+.PHONY: help demo test test-livekit test-kubernetes check format lint types contracts bench clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 help:
-	@sed -n 's/^#  \{0,1\}//p' Makefile | sed -n '1,8p'
+	@sed -n 's/^#  \{0,1\}//p' Makefile | sed -n '1,7p'
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "OpenRTC Deploy needs Python 3.11 or newer; name one with PYTHON=/path/to/python"; exit 1; }
@@ -56,6 +57,10 @@ test-livekit: $(VENV)/.dev
 	@echo "==> the same workers on LiveKit's real server"
 	@$(PYTEST) tests/livekit $(ARGS)
 
+test-kubernetes: $(VENV)/.dev
+	@echo "==> the same workers as pods of a real Kubernetes control plane"
+	@$(PYTEST) tests/kubernetes $(ARGS)
+
 format: $(VENV)/.dev
 	@echo "==> format"
 	@$(BIN)/ruff format --check .
@@ -72,7 +77,7 @@ contracts: $(VENV)/.dev
 	@echo "==> import contracts"
 	@$(BIN)/lint-imports
 
-check: format lint types contracts test test-livekit
+check: format lint types contracts test test-livekit test-kubernetes
 
 bench: $(VENV)/.dev
 	@echo "==> figures (ratios within one run; a few minutes)"
