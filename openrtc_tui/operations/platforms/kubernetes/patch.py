@@ -46,6 +46,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """The Deployment's uid: another one of the same name is another one."""
     replica_set: str
     """The ReplicaSet's uid, because revision numbers move."""
+    paused: bool = False
     template: str
     """Digest of the Deployment's template; the whole one would make a long token."""
 
@@ -62,6 +63,7 @@ def looked_at(deployment: Deployment, replica_set: ReplicaSet) -> Looked:
     return Looked(
         deployment=deployment.metadata.uid,
         replica_set=replica_set.metadata.uid,
+        paused=deployment.spec.paused,
         template=_digest(deployment.spec.template),
     )
 
@@ -128,7 +130,7 @@ def changes_since(looked: Looked, deployment: Deployment) -> tuple[str, ...]:
         found.append(
             f"its pod template was changed, it now runs {printable(version or 'a version that it names nowhere')}"
         )
-    if deployment.spec.paused:
+    if deployment.spec.paused and not looked.paused:
         found.append("it was paused")
     return tuple(found)
 

@@ -185,6 +185,8 @@ class KubernetesPlatform:
             raise PlatformError(
                 f"{self._label} was rolled back to {version}, and changed since: {what}", happened=True
             )
+        if deployment.spec.paused and not changes:
+            raise PlatformError(f"{self._label} is paused: it would take the change and start nothing")
         if changes:
             raise PlatformError(
                 f"{self._label} is not as you confirmed it: {'; '.join(changes)}. Nothing was done; look again"
