@@ -84,8 +84,8 @@ def room_words(rooms: Iterable[Room]) -> str:
     return " · ".join(_room(room) for room in rooms) or "no worker"
 
 
-def run_of(
-    plan: Plan, progress: Progress, view: FleetView, now: float, word: RunWord = "running", *, why: str = ""
+def run_of(  # noqa: PLR0917 - what a run is made of, in the order of advance()
+    plan: Plan, progress: Progress, view: FleetView, now: float, word: RunWord = "running", why: str = ""
 ) -> Run:
     """A plan under way, or at its end, as screens and commands show it.
 
