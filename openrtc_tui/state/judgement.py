@@ -25,8 +25,8 @@ class Judgement:
     the new version dropped in that time. A boot that was killed to make room for the first one of the new version
     was last heard just before that began, or never here: it must not slip through. Nothing is proven before every
     target was heard or at least tried (``complete``), as the next answer may come from a boot with calls, nor of a
-    boot that two targets show at once, nor while a boot is out of contact: it may have dropped its calls a moment ago.
-    A target that was never heard and is watched only since after the rollout began may have been part of it, and died.
+    boot that two targets show at once, nor while a boot is out of contact, which may have dropped its calls a moment
+    ago. A target never heard, and watched only since the rollout began, may have been part of it and died.
     """
 
     def __init__(self, fleet: Fleet, pair: Pair | None, *, complete: bool) -> None:
