@@ -9,6 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
+from openrtc_tui.discovery.membership import verifier_of
 from openrtc_tui.discovery.static import Edited, access_of, follow, targets_of
 from openrtc_tui.fleet_file import FleetFileError
 from openrtc_tui.http import Http, HttpFailure
@@ -48,7 +49,7 @@ class LiveFleet:
 
     Raises:
         KeyFileError: the operator's key cannot be used.
-        FleetFileError: the read token cannot be used.
+        FleetFileError: the read token or a membership master cannot be used.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class LiveFleet:
             self._operator = Operator.load(file.operator.name, file.operator.key_file)
             path = journal_path(file.name, state_folder())
             self.journal = Journal(path, operator=self._operator, clock=clock)
-        self._fleet = Fleet(file.name, beat=file.refresh, rollout=_pair(file))
+        self._fleet = Fleet(file.name, beat=file.refresh, rollout=_pair(file), verifier=verifier_of(file))
         self._inbox = Inbox(partial(fold, self._fleet), clock)
         self._http = Http()
         self._watch = Watch(self._http, put=self._put, beat=file.refresh, sleep=sleep)
@@ -90,6 +91,11 @@ class LiveFleet:
     def read_only(self) -> bool:
         """Whether nothing can be asked: by flag, by the file, or because it names no operator."""
         return self._flag_read_only or self.file.read_only or self._operator is None
+
+    @property
+    def http(self) -> Http:
+        """The way out, for a platform that is asked over it."""
+        return self._http
 
     @property
     def fleet(self) -> Fleet:

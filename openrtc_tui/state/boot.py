@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from openrtc_tui.state import sane
 from openrtc_tui.state.accounts import Accounts
+from openrtc_tui.state.membership import Membership
 from openrtc_tui.state.trend import Trend
 from openrtc_tui.state.verdict import NOTHING_SEEN, Standing, judge
 from openrtc_tui.state.view import WorkerState
 from openrtc_worker.contract.snapshot import State
 
 if TYPE_CHECKING:
+    from openrtc_tui.state.observation import PodSeen
     from openrtc_tui.state.view import WorkerRow
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
@@ -23,6 +25,12 @@ DRAIN_REST: Final = 10.0
 
 LOSING_FOR: Final = 60.0
 """Seconds that an offer lost is news."""
+
+HEARD_TO_THE_END: Final = 10.0
+"""Seconds before its pod was gone within which a boot must have been heard, so that its last report is the end."""
+
+_ENDED_BY_ITSELF: Final = (0, 3)
+"""Exit codes of a worker that was not killed: what became of its calls, it knew."""
 
 _CLOCK_STEP: Final = 2.0
 """Seconds by which a report may be late before the worker's clock is taken to have been set."""
@@ -57,6 +65,13 @@ class Boot:
         self.version = snapshot.deployment_version
         self.first_at = now
         self.accounts = Accounts()
+        self.membership = Membership()
+        self.pod: PodSeen | None = None
+        """The pod that it runs in, as the platform showed it last."""
+        self.killed = False
+        """Its platform says that it is gone, and it never took its leave."""
+        self.died_with = 0
+        """Calls that were live when its pod was killed."""
         self.late_starts = 0
         """Calls seen to start later than :data:`DRAIN_REST` after the drain began."""
         self.offers_lost_at: float | None = None
@@ -112,10 +127,13 @@ class Boot:
         """A further report of this boot. ``broke_off``: contact had been lost for a while before it came."""
         if broke_off:
             self._cordoned_since = None
+        self._revive()
         self._set(snapshot, raw, bye=bye, now=now)
 
     def confirm(self, now: float) -> None:
         """Its event stream is alive: the last report still holds at *now*."""
+        if self.killed:
+            self._revive()
         self.report_at = now
         self._watch_drain(now)
 
@@ -155,7 +173,14 @@ class Boot:
             state = WorkerState.SERVING
         if snapshot.draining and state is not WorkerState.DRAINED:
             return WorkerState.DRAINING
+        if state is WorkerState.SERVING and self._is_gated():
+            return WorkerState.GATED
         return state
+
+    def _is_gated(self) -> bool:
+        """Whether its manifest keeps calls away; one that says it accepts all the same is no gated worker."""
+        manifest = self.snapshot.manifest
+        return manifest is not None and manifest.allows is False and self.snapshot.accepting is not True
 
     def _map_times(self, now: float) -> None:
         """The worker's clock against ours, by the report that was under way for the shortest time."""
@@ -247,7 +272,7 @@ class Boot:
         rest = self.at_rest_from()
         return Standing(
             dropped=self.accounts.dropped,
-            open_calls=self.open_calls,
+            open_calls=max(self.open_calls, self.died_with),
             doubtful=self.accounts.doubtful,
             live=self.live,
             complete=self.is_trusted,
@@ -277,6 +302,22 @@ class Boot:
         """It is heard again, after all, at the target *owner*."""
         self.ended = None
         self.owner = owner
+
+    def kill(self, at: float, exit_code: int | None) -> int:
+        """Its pod is gone since *at*; returns the calls that died with it for certain.
+
+        They are certain where it was heard to the end: it then had them, and would have said how they ended.
+        """
+        if self.final or self.killed:
+            return 0
+        self.killed = True
+        if exit_code not in _ENDED_BY_ITSELF and self.report_at >= at - HEARD_TO_THE_END:
+            self.died_with = min(self.live, _MAX_CALLS_LISTED)
+        return self.died_with
+
+    def _revive(self) -> None:
+        """It is heard, so it is not gone."""
+        self.killed, self.died_with = False, 0
 
     def left_open(self, calls: int) -> bool:
         """The next boot found *calls* open in this one's call file; returns whether that is news."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from openrtc_tui.state.ending import findings_of_ending
 from openrtc_tui.state.events import calls_text
 from openrtc_tui.state.view import Finding, Severity
 
 if TYPE_CHECKING:
     from openrtc_tui.state.boot import Boot
-    from openrtc_tui.state.peers import Peers
+    from openrtc_tui.state.fleet import Fleet
     from openrtc_tui.state.worker import Worker
 
 STILL_TAKING_CALLS: Final = "still_taking_calls"
@@ -17,6 +18,9 @@ CONTRADICTION: Final = "contradiction"
 DUPLICATE_ID: Final = "duplicate_id"
 SATURATED: Final = "saturated"
 LOSING_OFFERS: Final = "losing_offers"
+MANIFEST_CONFLICT: Final = "manifest_conflict"
+MANIFEST_BEHIND: Final = "manifest_behind"
+NOBODY_TAKES_CALLS: Final = "nobody_takes_calls"
 PREVIOUS_BOOT: Final = "previous_boot"
 
 MOST_OWN: Final = 8
@@ -36,17 +40,19 @@ _OWN: Final[dict[str, tuple[str, Severity]]] = {
 """Texts for codes that workers are known to send; any other code is shown as it is."""
 
 
-def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float) -> tuple[Finding, ...]:
+def findings_of(fleet: Fleet, worker: Worker, boot: Boot, now: float) -> tuple[Finding, ...]:
     """All that is found of a worker at *now*, what the dashboard saw itself first, each code once.
 
     Args:
+        fleet: what it has in common with others.
         worker: the worker.
         boot: its present boot.
-        peers: what it has in common with the rest of the fleet.
         now: the time, seconds.
     """
-    key = worker.key
+    key, peers = worker.key, fleet.peers
     found: list[Finding] = []
+    if worker.misfit is not None:
+        found.append(Finding(worker.misfit.code, worker.misfit.text, "bad"))
     if peers.is_duplicate(key):
         found.append(Finding(DUPLICATE_ID, peers.duplicate_text(key), "bad"))
     faults = (*boot.faults, "two processes answer here") if worker.swaps else boot.faults
@@ -62,6 +68,8 @@ def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float) -> tuple[F
     if boot.unseen_before:
         left = calls_text(boot.unseen_before)
         found.append(Finding(PREVIOUS_BOOT, f"its boot before this one dropped {left}", "warning"))
+    found += _of_manifests(fleet, key, now)
+    found += findings_of_ending(worker, boot, now)
     own = boot.snapshot.findings
     if own:
         seen = {finding.code for finding in found}
@@ -71,3 +79,18 @@ def findings_of(worker: Worker, boot: Boot, peers: Peers, now: float) -> tuple[F
                 text, severity = _OWN.get(code, (code, "warning"))
                 found.append(Finding(code, text, severity))
     return tuple(found)
+
+
+def _of_manifests(fleet: Fleet, key: str, now: float) -> list[Finding]:
+    manifests = fleet.manifests
+    if manifests.newest is None:
+        return []
+    found = []
+    if fleet.nobody and manifests.holds_newest(key):
+        found.append(Finding(NOBODY_TAKES_CALLS, f"nobody will take calls: {fleet.nobody}", "bad"))
+    if manifests.is_disputed(key):
+        found.append(Finding(MANIFEST_CONFLICT, manifests.dispute_text(key), "bad"))
+    behind = manifests.behind_text(key, now)
+    if behind:
+        found.append(Finding(MANIFEST_BEHIND, behind))
+    return found

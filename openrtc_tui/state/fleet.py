@@ -10,19 +10,23 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.state import happenings, hearing, roster
+from openrtc_tui.state import ending, happenings, hearing, roster
 from openrtc_tui.state.events import EventLog
+from openrtc_tui.state.manifests import Manifests
+from openrtc_tui.state.membership import Identities
 from openrtc_tui.state.observation import (
     AuditSeen,
     ContactFailed,
     HeartbeatSeen,
     NoticeSeen,
     Observation,
+    PodsSeen,
     SnapshotSeen,
     TargetsSeen,
 )
 from openrtc_tui.state.peers import Peers
 from openrtc_tui.state.picture import take_picture
+from openrtc_tui.state.pods import Pods
 from openrtc_tui.state.remains import Remains
 from openrtc_tui.state.versions import Versions, share_of
 from openrtc_tui.state.view import EventLine, FleetView, WorkerState
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from openrtc_tui.state.boot import Boot
     from openrtc_tui.state.judgement import Judgement
+    from openrtc_tui.state.membership import Verifier
     from openrtc_tui.state.observation import Target
     from openrtc_tui.state.rollout import Pair
     from openrtc_tui.state.worker import Source, Worker
@@ -59,6 +64,7 @@ class Fleet:
         beat: the period of polling, seconds.
         rollout: the version being left and the one that takes over, where the fleet file says so.
         clock_text: a time of day from Unix seconds, for the verdict's reason.
+        verifier: checks that workers belong; None where nobody can tell, and then it is not asked.
     """
 
     def __init__(
@@ -68,12 +74,15 @@ class Fleet:
         beat: float = 1.0,
         rollout: Pair | None = None,
         clock_text: Callable[[float], str] = local_time,
+        verifier: Verifier | None = None,
     ) -> None:
         self.name = name
         self.beat = beat
         self.named_rollout = rollout
         self.inferred_rollout: Pair | None = None
         self.clock_text = clock_text
+        self.verifier = verifier
+        self.identities = Identities()
         self.workers: dict[str, Worker] = {}
         self.boots: dict[str, Boot] = {}
         """The boots remembered one by one, by boot id; of one that shows at two targets the one reported last."""
@@ -83,6 +92,10 @@ class Fleet:
         self.log = EventLog()
         self.peers = Peers()
         self.versions = Versions()
+        self.manifests = Manifests()
+        self.pods = Pods()
+        self.nobody = ""
+        """That nobody will take calls, and why; empty while somebody does."""
         self.order: list[Source] | None = None
         """What the rows are made from, in their order; None when it has to be sorted anew."""
         self.leaving: str | None = None
@@ -141,7 +154,10 @@ class Fleet:
         key, boot = worker.key, worker.boot
         self.peers.show(key, worker.claim())
         twice = boot is not None and boot.boot_id is not None and self.boots.get(boot.boot_id) is not boot
-        self.versions.take(key, share_of(worker, calls=not twice, capacity=not self.peers.is_duplicate(key)))
+        duplicate = self.peers.is_duplicate(key)
+        capacity = worker.misfit is None and not duplicate
+        self.versions.take(key, share_of(worker, calls=not twice, capacity=capacity))
+        self.manifests.show(key, worker.held(ready=capacity and worker.may_take), self._last)
         quiet = boot is None or worker.state in (WorkerState.STALE, WorkerState.LOST)
         awaited = worker.state is WorkerState.STARTING and worker.contact.unanswered
         for index, belongs in (
@@ -190,13 +206,15 @@ class Fleet:
         key = worker.key
         del self.workers[key]
         self.peers.show(key, None)
+        self.manifests.show(key, None, self._last)
+        self.identities.release(key)
         self.versions.take(key, None)
         for index in (self.unheard, self.awaited, self.orphaned):
             index.discard(key)
 
 
 def fold(fleet: Fleet, observation: Observation, now: float) -> None:
-    """Take one observation in; its cost does not depend on the size of the fleet, but for :class:`TargetsSeen`.
+    """Take one observation in; its cost does not depend on the size of the fleet, but for targets and pods.
 
     Args:
         fleet: the store, changed in place.
@@ -213,6 +231,8 @@ def fold(fleet: Fleet, observation: Observation, now: float) -> None:
             hearing.contact_failed(fleet, observation, at)
         case AuditSeen(key=key, event=event) if key in fleet.workers:
             happenings.audited(fleet.log, key, event, at)
+        case PodsSeen(pods):
+            ending.pods_seen(fleet, pods, at)
         case TargetsSeen():
             roster.targets_seen(fleet, observation, at)
         case NoticeSeen(text, detail, severity, key):

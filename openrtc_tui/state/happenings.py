@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from openrtc_tui.state.events import EventLog, Phrase, Slot
 from openrtc_tui.state.verdict import range_text
-from openrtc_tui.state.view import Severity, Verdict, VerdictWord, WorkerState
+from openrtc_tui.state.view import EventLine, Severity, Verdict, VerdictWord, WorkerState
 from openrtc_worker.contract import audit
 from openrtc_worker.contract.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openrtc_tui.state.boot import Boot
     from openrtc_tui.state.worker import Worker
 
@@ -26,6 +28,9 @@ _SEVERITIES: Final[dict[VerdictWord, Severity]] = {
     VerdictWord.UNPROVEN: "warning",
     VerdictWord.VIOLATED: "bad",
 }
+
+_OPEN: Final = (WorkerState.SERVING, WorkerState.GATED)
+"""States of a worker that nobody keeps from taking calls but its manifest."""
 
 _DRAIN_SOURCES: Final = {"signal": "by a signal", "api": "by its own code", "livekit": "lost LiveKit for good"}
 
@@ -48,6 +53,10 @@ _REACHABLE: Final = Phrase("came_back", (NAMES, " answers now"), counts_calls=Fa
 _CORDONED: Final = Phrase("cordoned", (NAMES, " cordoned"))
 _UNCORDONED: Final = Phrase("uncordoned", (NAMES, " uncordoned"))
 _ORPHANED: Final = Phrase("orphaned", (NAMES, " left the fleet file"), "warning")
+_TERMINATING: Final = Phrase("terminating", ("the platform ends ", NAMES))
+_KILLED: Final = Phrase("killed", (NAMES, " killed with ", CALLS, " live"), "bad", counts_calls=False)
+_MOST_VERSIONS: Final = 3
+_MAX_SEQ: Final = 2**53
 _SWAPPED: Final = Phrase("swapped", (NAMES, ": two processes answer at this address"), "bad", counts_calls=False)
 
 
@@ -58,11 +67,13 @@ class Glimpse:
     counts: tuple[int, ...]
     late_starts: int
     state: WorkerState
+    manifest: int | None
 
     @classmethod
     def of(cls, boot: Boot) -> Glimpse:
         counts = tuple(boot.accounts[phrase.kind] for phrase in _COUNTED)
-        return cls(counts, boot.late_starts, boot.state)
+        held = boot.snapshot.manifest
+        return cls(counts, boot.late_starts, boot.state, held.seq if held is not None else None)
 
 
 def reported(log: EventLog, worker: Worker, boot: Boot, before: Glimpse, now: float) -> None:
@@ -75,6 +86,8 @@ def reported(log: EventLog, worker: Worker, boot: Boot, before: Glimpse, now: fl
                 log.say(phrase, key, now, now_is - was)
     if after.late_starts and not before.late_starts:
         log.say(_LATE, key, now)
+    if after.manifest is not None and after.manifest != before.manifest:
+        _took_manifest(log, key, boot, after.manifest, now)
     if boot.draining and "drain" not in worker.told:
         worker.told.add("drain")
         log.say(_drain_phrase(boot), key, now, boot.live)
@@ -82,11 +95,28 @@ def reported(log: EventLog, worker: Worker, boot: Boot, before: Glimpse, now: fl
         _told_by_state(log, key, before.state, after.state, now)
 
 
+def _took_manifest(log: EventLog, key: str, boot: Boot, seq: int, now: float) -> None:
+    """Who published it is in the audit event only, which may come before or after the report."""
+    held = boot.snapshot.manifest
+    phrase = _manifest_phrase("", seq, held.active if held is not None else None)
+    if not log.said(phrase.kind, key, now):
+        log.say(phrase, key, now)
+
+
+def _manifest_phrase(actor: str, seq: int, active: Sequence[str] | None) -> Phrase:
+    """``alice's manifest 7 reached voice-a-1 … voice-b-6``: one line for all workers that take it."""
+    named = list(active or ())
+    some = ", ".join(named[:_MOST_VERSIONS]) + ("…" if len(named) > _MOST_VERSIONS else "")
+    whose = f"{actor}'s manifest" if actor else "manifest"
+    detail = f"calls go to {some}" if named else "nobody may take calls"
+    return Phrase(f"manifest {seq}", (f"{whose} {seq} reached ", NAMES), detail=detail, counts_calls=False)
+
+
 def _told_by_state(log: EventLog, key: str, before: WorkerState, after: WorkerState, now: float) -> None:
     """Cordons: who did it is in the audit event only, which may come before or after the report."""
     if after is WorkerState.CORDONED:
         phrase = _CORDONED
-    elif before is WorkerState.CORDONED and after is WorkerState.SERVING:
+    elif before is WorkerState.CORDONED and after in _OPEN:
         phrase = _UNCORDONED
     else:
         return
@@ -112,7 +142,8 @@ def changed(log: EventLog, worker: Worker, before: WorkerState, now: float) -> N
         return
     told = worker.told
     if after is WorkerState.LOST:
-        log.say(_UNREACHABLE[boot.live > 0], key, now, boot.live)
+        if not boot.died_with:  # else it is told that it was killed
+            log.say(_UNREACHABLE[boot.live > 0], key, now, boot.live)
     elif after is WorkerState.EXITED and "exited" not in told:
         log.say(_exit_phrase(boot) if "drained" in told else _ending(boot, "exited"), key, now)
         told.add("exited")
@@ -123,6 +154,8 @@ def changed(log: EventLog, worker: Worker, before: WorkerState, now: float) -> N
         log.say(_CAME_BACK, key, now, worker.calls)
     elif before is WorkerState.STARTING and after is WorkerState.SERVING:
         log.say(Phrase("serving", (NAMES, " takes calls"), detail=boot.version or ""), key, now)
+    elif before is WorkerState.STARTING and after is WorkerState.GATED:
+        log.say(Phrase("gated", (NAMES, " is up, gated by its manifest"), detail=boot.version or ""), key, now)
 
 
 def _exit_phrase(boot: Boot) -> Phrase:
@@ -176,6 +209,24 @@ def orphaned(log: EventLog, key: str, calls: int, now: float) -> None:
     log.say(_ORPHANED, key, now, calls)
 
 
+def terminating(log: EventLog, key: str, calls: int, now: float) -> None:
+    """The platform began to end a worker's pod."""
+    log.say(_TERMINATING, key, now, calls)
+
+
+def killed(log: EventLog, key: str, calls: int, now: float) -> None:
+    """A worker's pod is gone, and calls with it."""
+    log.say(_KILLED, key, now, calls)
+
+
+def takers(log: EventLog, nobody: str, now: float) -> None:
+    """The newest manifest leaves nobody to take calls, or does so no more (*nobody* empty)."""
+    if nobody:
+        log.note(EventLine(at=now, text="nobody will take calls", detail=nobody, severity="bad"))
+    else:
+        log.note(EventLine(at=now, text="there are workers to take calls again", severity="good"))
+
+
 def left_open(log: EventLog, key: str, calls: int, now: float) -> None:
     """The next boot found calls of the one before open in its file."""
     log.say(
@@ -199,6 +250,17 @@ def audited(log: EventLog, key: str, event: dict[str, Any], now: float) -> None:
             log.say(Phrase("shortened", (who, NAMES)), key, now)
         case audit.CONTROL_REFUSED:
             log.say(_refusal(event, actor), key, now)
+        case audit.MANIFEST_ACCEPTED:
+            seq, active = event.get("manifest_seq"), event.get("active")
+            if actor not in _NOBODY and type(seq) is int and 0 <= seq <= _MAX_SEQ and isinstance(active, list):
+                names = [printable(name, 64) for name in active[: _MOST_VERSIONS + 1] if isinstance(name, str)]
+                log.attribute(_manifest_phrase(actor, seq, names), key, now)
+        case audit.MANIFEST_REFUSED:
+            by = f" by {actor}" if actor not in _NOBODY else ""
+            reason = _word(event, "reason").replace("_", " ")
+            log.say(Phrase("manifest_refused", (NAMES, f" refused a manifest{by}"), "warning", reason), key, now)
+        case audit.WORKER_REJECTED if _word(event, "reason") == "manifest":
+            log.say(Phrase("rejected", (NAMES, " passes calls on: gated by its manifest")), key, now)
         case audit.WORKER_REJECTED:
             reason = _word(event, "reason").replace("_", " ")
             text = f" refuses calls: {reason}" if reason else " refuses calls"

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from openrtc_tui.state.worker import Worker
     from openrtc_worker.contract.snapshot import PreviousBoot
 
-_STEADY: Final = (WorkerState.STARTING, WorkerState.SERVING, WorkerState.DRAINING, WorkerState.DRAINED)
+_STEADY: Final = (
+    WorkerState.STARTING,
+    WorkerState.SERVING,
+    WorkerState.GATED,
+    WorkerState.DRAINING,
+    WorkerState.DRAINED,
+)
 """States of which a heartbeat says nothing new; most heartbeats come from workers in one of them."""
 
 
@@ -53,7 +59,7 @@ def heartbeat_seen(fleet: Fleet, seen: HeartbeatSeen, now: float) -> None:
     worker.contact.heard(now)
     if not worker.boot.final:
         worker.boot.confirm(now)
-    if worker.state not in _STEADY:
+    if worker.state not in _STEADY or now > worker.boot.membership.lapses_at:
         fleet.settle(worker, now)
 
 
@@ -70,6 +76,9 @@ def contact_failed(fleet: Fleet, seen: ContactFailed, now: float) -> None:
 def _report(fleet: Fleet, worker: Worker, boot: Boot, seen: SnapshotSeen, now: float, *, broke_off: bool) -> None:
     before = Glimpse.of(boot)
     boot.take(seen.snapshot, seen.raw, now, bye=seen.bye, broke_off=broke_off)
+    _verify(fleet, worker, boot, now)
+    if boot.pod is None and fleet.pods:
+        boot.pod = fleet.pods.of(boot.snapshot.platform)
     fleet.remember(boot)
     if boot.last_started_at == now:
         fleet.versions.call_started(boot.version, now)
@@ -90,6 +99,8 @@ def _begin(fleet: Fleet, worker: Worker, seen: SnapshotSeen, now: float) -> Boot
     for shed in worker.begin(boot, now):
         fleet.forget(shed)
     fleet.remember(boot)
+    _verify(fleet, worker, boot, now)
+    boot.pod = fleet.pods.of(boot.snapshot.platform)
     worker.settle(now, fleet.beat)
     fleet.publish(worker)
     fleet.order = fleet.judgement = None
@@ -99,6 +110,18 @@ def _begin(fleet: Fleet, worker: Worker, seen: SnapshotSeen, now: float) -> Boot
     elif previous is not None:
         happenings.restarted(fleet.log, worker, previous, now)
     return boot
+
+
+def _verify(fleet: Fleet, worker: Worker, boot: Boot, now: float) -> None:
+    """Look at the claim of membership in the last report, and remember until when its identity was claimed."""
+    verifier = fleet.verifier
+    worker.is_checked = verifier is not None
+    if verifier is None:
+        return
+    membership, worker_id = boot.membership, boot.snapshot.worker_id or ""
+    membership.take(boot.snapshot, boot.version, verifier, now, floor=fleet.identities.newest(worker_id))
+    if membership.is_good and membership.newest is not None:
+        fleet.identities.hold(worker_id, worker.key, membership.newest)
 
 
 def _known(fleet: Fleet, worker: Worker, boot_id: str | None) -> Boot | None:

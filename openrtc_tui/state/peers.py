@@ -1,5 +1,7 @@
 """What workers have in common: two that show one identity, and agents whose workers are all full.
 
+Of two that show one identity neither counts as one that takes calls: nobody knows which of them is meant.
+
 Kept up to date worker by worker, so that a change costs the same in a fleet of ten and of a thousand.
 """
 
@@ -91,7 +93,8 @@ class Peers:
     def is_saturated(self, key: str) -> bool:
         """Whether this worker and all others that accept calls of its agent are full."""
         claim = self._claims.get(key)
-        return claim is not None and claim.agent is not None and self._crews[claim.agent].saturated
+        crew = self._crews.get(claim.agent) if claim is not None and claim.agent is not None else None
+        return crew is not None and key in crew.keys and crew.saturated
 
     def saturated_text(self, key: str) -> str:
         """Who gets nobody while it lasts."""
@@ -105,12 +108,30 @@ class Peers:
             shown_by[key] = None
             if len(shown_by) > 1:
                 self._mark(shown_by, key)
-        if claim.agent is not None:
-            crew = self._crews.setdefault(claim.agent, _Crew())
-            before = crew.saturated
+        if key not in self._duplicates:
+            self._join(key, claim)
+
+    def _join(self, key: str, claim: Claim) -> None:
+        if claim.agent is None:
+            return
+        crew = self._crews.setdefault(claim.agent, _Crew())
+        before = crew.saturated
+        if key not in crew.keys:
             crew.keys[key] = None
             crew.full += claim.full
+        self._weigh(crew, before)
+
+    def _leave(self, key: str, claim: Claim) -> None:
+        crew = self._crews.get(claim.agent) if claim.agent is not None else None
+        if claim.agent is None or crew is None or key not in crew.keys:
+            return
+        before = crew.saturated
+        del crew.keys[key]
+        crew.full -= claim.full
+        if crew.keys:
             self._weigh(crew, before)
+        else:
+            del self._crews[claim.agent]
 
     def _withdraw(self, key: str, claim: Claim) -> None:
         for index, name in self._identities(claim):
@@ -121,15 +142,7 @@ class Peers:
             else:
                 self._mark(shown_by, key)
         self._duplicates.discard(key)
-        if claim.agent is not None:
-            crew = self._crews[claim.agent]
-            before = crew.saturated
-            del crew.keys[key]
-            crew.full -= claim.full
-            if crew.keys:
-                self._weigh(crew, before)
-            else:
-                del self._crews[claim.agent]
+        self._leave(key, claim)
 
     def _identities(self, claim: Claim) -> Iterator[tuple[dict[str, dict[str, None]], str]]:
         if claim.worker_id:
@@ -143,8 +156,10 @@ class Peers:
             claim = self._claims[key]
             if _shared(self._by_worker, claim.worker_id) or _shared(self._by_boot, claim.boot_id):
                 self._duplicates.add(key)
-            else:
+                self._leave(key, claim)
+            elif key in self._duplicates:
                 self._duplicates.discard(key)
+                self._join(key, claim)
             self._touched.add(key)
 
     def _weigh(self, crew: _Crew, before: bool) -> None:

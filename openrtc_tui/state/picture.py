@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openrtc_tui.state import happenings
 from openrtc_tui.state.judgement import Judgement
 from openrtc_tui.state.rollout import Alive, Pair, infer
 from openrtc_tui.state.roster import drop_empty_orphans
@@ -24,6 +25,7 @@ def take_picture(fleet: Fleet, now: float) -> FleetView:
         if key in fleet.workers:
             fleet.workers[key].row = None
             fleet.publish(fleet.workers[key])
+    _look_for_takers(fleet, now)
     pair = _rollout_pair(fleet)
     judgement = fleet.judgement
     complete = not fleet.awaited
@@ -46,6 +48,18 @@ def take_picture(fleet: Fleet, now: float) -> FleetView:
         heard=targets - len(fleet.unheard),
         targets=targets,
     )
+
+
+def _look_for_takers(fleet: Fleet, now: float) -> None:
+    """Whether the newest manifest leaves anybody to take calls; nobody knows before every target was tried."""
+    nobody = "" if fleet.awaited else fleet.manifests.nobody_text()
+    if nobody == fleet.nobody:
+        return
+    if bool(nobody) is not bool(fleet.nobody):
+        happenings.takers(fleet.log, nobody, now)
+    fleet.nobody = nobody
+    for worker in fleet.workers.values():
+        worker.row = None
 
 
 def _rollout_pair(fleet: Fleet) -> Pair | None:

@@ -106,7 +106,7 @@ def _say(cause: Cause, clock: Callable[[float], str]) -> str:
 def _confirmed(boot: Boot, name: str, *, ended: bool) -> str:
     counts = [
         *((boot.accounts[name], name) for name in ("cut", "crashed", "lost")),
-        (boot.open_calls if ended else 0, "died with it"),
+        (max(boot.open_calls, boot.died_with) if ended else 0, "died with it"),
     ]
     said = [(number, verb) for number, verb in counts if number]
     first, *others = said

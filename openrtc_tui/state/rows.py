@@ -27,6 +27,7 @@ _STATE_RANK: Final = {
             WorkerState.STARTING,
             WorkerState.DRAINING,
             WorkerState.CORDONED,
+            WorkerState.GATED,
             WorkerState.SERVING,
             WorkerState.DRAINED,
             WorkerState.EXITED,

@@ -6,7 +6,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from openrtc_tui.state import sane
+from openrtc_tui.state.ending import kill_at
 from openrtc_tui.state.findings import findings_of
+from openrtc_tui.state.membership import FOREIGN
 from openrtc_tui.state.view import VerdictWord, WorkerRow, WorkerState
 from openrtc_tui.state.worker import Worker
 from openrtc_worker.contract.snapshot import VERSION_PATTERN
@@ -74,6 +76,8 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
         return worker.row
     snapshot = boot.snapshot
     over = state in _OVER
+    duplicate = fleet.peers.is_duplicate(target.key)
+    misfit = worker.misfit
     heard_at = contact.heard_at if contact.heard_at is not None else now
     worker.row_due = now + max(ROW_STEP, len(fleet.workers) / ROWS_A_SECOND)
     worker.row = WorkerRow(
@@ -82,7 +86,7 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
         url=target.url,
         region=target.region,
         version=boot.version,
-        actionable=_is_actionable(boot) and not fleet.peers.is_duplicate(target.key),
+        actionable=_is_actionable(boot) and not duplicate and (misfit is None or misfit.code != FOREIGN),
         worker_id=snapshot.worker_id,
         boot_id=boot.boot_id,
         state=state,
@@ -99,13 +103,16 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
         trend=boot.trend.values(boot.report_at if over else now),
         by_agent=snapshot.sessions_by_agent or _NONE,
         by_tenant=snapshot.sessions_by_tenant or _NONE,
-        findings=findings_of(worker, boot, fleet.peers, now),
+        findings=findings_of(fleet, worker, boot, now),
         verdict=boot.verdict,
         settled=boot.settled,
         snapshot=snapshot,
         raw=boot.raw,
         via=contact.via,
         last_failure=contact.failure,
+        verified=misfit is None if worker.is_checked else None,
+        ready_to_take=worker.may_take and not duplicate,
+        killed_at=kill_at(worker, boot),
     )
     return worker.row
 

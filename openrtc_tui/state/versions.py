@@ -39,7 +39,7 @@ def share_of(worker: Worker, *, calls: bool, capacity: bool) -> Share | None:
     Args:
         worker: the worker.
         calls: whether its calls count; not when they are counted at another address of the same boot.
-        capacity: whether its room counts; not when it shows somebody else's identity.
+        capacity: whether its room counts; not when it is foreign, or shows somebody else's identity.
     """
     boot, state = worker.boot, worker.state
     if boot is None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from openrtc_tui.state import sane
 from openrtc_tui.state.boot import Boot
 from openrtc_tui.state.contact import Contact, Reach
+from openrtc_tui.state.manifests import Held
 from openrtc_tui.state.peers import FULL_LOAD, Claim
 from openrtc_tui.state.view import VerdictWord, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from openrtc_tui.state.membership import Misfit
     from openrtc_tui.state.observation import Target
     from openrtc_tui.state.view import WorkerRow
 
@@ -36,6 +38,10 @@ class Worker:
         self.swaps = 0
         """How often an earlier boot answered again after a later one: two processes share the address."""
         self.state = WorkerState.STARTING
+        self.is_checked = False
+        """Whether the membership of its boot is verified at all."""
+        self.misfit: Misfit | None = None
+        """Why it is not counted on; None where nothing speaks against it."""
         self.told: set[str] = set()
         """What was said of the present boot in the event lines: each of its ends is told once."""
         self.row: WorkerRow | None = None
@@ -64,6 +70,17 @@ class Worker:
         """Calls that are live there, or were when it was heard last; 0 once its boot is over."""
         return self.boot.live if self.boot is not None and self.state is not WorkerState.EXITED else 0
 
+    @property
+    def may_take(self) -> bool:
+        """Whether it takes calls, or would but for the manifest: registered, not cordoned, draining, being ended."""
+        boot = self.boot
+        if boot is None or self.misfit is not None or (boot.pod is not None and boot.pod.killed_at is not None):
+            return False
+        if self.state is WorkerState.SERVING:
+            return boot.snapshot.accepting is True
+        livekit = boot.snapshot.livekit
+        return self.state is WorkerState.GATED and livekit is not None and livekit.connected is True
+
     def boots(self) -> Iterator[Boot]:
         """All boots remembered, the present one last."""
         yield from self.past
@@ -78,6 +95,8 @@ class Worker:
         self.row = None
         if self.boot is not None:
             self.boot.weigh(gone=self.state in _UNHEARD)
+            if self.is_checked:
+                self.misfit = self.boot.membership.misfit(self.boot.report_at)
         return before, self.state
 
     def is_settled(self, now: float, beat: float) -> bool:
@@ -91,19 +110,23 @@ class Worker:
             return WorkerState.STARTING if reach is Reach.AWAITED else WorkerState.LOST
         if boot.final:
             return WorkerState.EXITED
-        if reach is Reach.LOST:
+        if reach is Reach.LOST or boot.killed:
             return WorkerState.EXITED if boot.ran_out else WorkerState.LOST
         if boot.state is WorkerState.DRAINED and boot.ran_out and self.contact.cut_off:
             return WorkerState.EXITED
         return WorkerState.STALE if reach is Reach.STALE else boot.state
 
     def claim(self) -> Claim | None:
-        """What it shows to the rest of the fleet; None while it is not heard."""
+        """What it shows to the rest of the fleet; None while it is not heard.
+
+        Where membership counts, one that went silent without a goodbye still shows its identity: whoever shows it
+        elsewhere may have read it there.
+        """
         boot = self.boot
-        if boot is None or not self.is_heard:
+        if boot is None or not (self.is_heard or (self.is_checked and self.state is WorkerState.LOST)):
             return None
         snapshot = boot.snapshot
-        if snapshot.accepting is not True:
+        if snapshot.accepting is not True or self.misfit is not None or self.state is WorkerState.LOST:
             return Claim(snapshot.worker_id, boot.boot_id, None)
         livekit = snapshot.livekit
         load = sane.fraction(livekit.reported_load) if livekit is not None else None
@@ -112,6 +135,13 @@ class Worker:
         )
         agent = (livekit.agent_name or "", livekit.deployment or "") if livekit is not None else ("", "")
         return Claim(snapshot.worker_id, boot.boot_id, agent, full)
+
+    def held(self, *, ready: bool) -> Held | None:
+        """What it says of manifests; None while it is not heard, or is not counted on."""
+        boot = self.boot
+        if boot is None or self.misfit is not None or not self.is_heard:
+            return None
+        return Held.of(boot.version, boot.snapshot.manifest, ready=ready)
 
     def begin(self, boot: Boot, now: float) -> list[Boot]:
         """*boot* answers at this address from now on; returns boots that are too many to be remembered."""
