@@ -34,8 +34,9 @@ def apply(plan: Plan, progress: Progress, record: Mapping[str, Any]) -> Progress
     - ``plan.begun``: the first step begins at its time.
     - ``step.began`` {step?}, ``step.done`` {step?, detail?}: one of another step than the present one is ignored.
     - ``op.intent`` {op_id, action: ``publish``, ``start`` or ``drain``; manifest_seq? of a publish; subject and wave?
-      of a drain}: a request is about to leave; ``subject`` is a :class:`Subject` as plain values. The same ``op_id`` again, or a
-      boot that has one already, changes nothing; other actions, as a manifest put to one worker, are parts of these.
+      of a drain}: a request is about to leave; ``subject`` is a :class:`Subject` as plain values. The same ``op_id``
+      again, or a boot that has one already, changes nothing; other actions, as a manifest put to one worker, are
+      parts of these.
     - ``op.outcome`` {op_id, outcome, detail?, manifest_seq?}: what came of it.
     - ``plan.aborted``: the operator stops it. ``plan.ended``: it is over, whatever the word.
     """
