@@ -31,6 +31,7 @@ from openrtc_tui.operations.plans.progress import (
     BEGUN,
     ENDED,
     INTENT,
+    MANIFEST_SEQ,
     OUTCOME,
     STEP_BEGAN,
     STEP_DONE,
@@ -116,6 +117,11 @@ class Executor:
     @property
     def plan(self) -> Plan:
         return self._plan
+
+    @property
+    def begun(self) -> bool:
+        """Whether its beginning is in the journal."""
+        return bool(self._records)
 
     @property
     def publishing(self) -> bool:
@@ -245,7 +251,12 @@ class Executor:
             await self._outcome("publish", op_id, "refused", str(refusal), target=self._plan.fleet)
             return
         await self._intend(
-            "publish", op_id, target=self._plan.fleet, active=list(active), seq=draft.seq, manifest=draft.token
+            "publish",
+            op_id,
+            target=self._plan.fleet,
+            active=list(active),
+            manifest=draft.token,
+            **{MANIFEST_SEQ: draft.seq},
         )
         await self._bring(publisher, draft)
 
@@ -277,9 +288,9 @@ class Executor:
             published.outcome,
             published.detail,
             target=self._plan.fleet,
-            seq=draft.seq,
             taken=published.taken,
             asked=published.asked,
+            **{MANIFEST_SEQ: draft.seq},
         )
 
     def _expected(self, records: Sequence[Record]) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from openrtc_tui.operations.plans.plan import Plan
-from openrtc_tui.operations.plans.progress import BEGUN, ENDED, INTENT, OUTCOME, replay
+from openrtc_tui.operations.plans.progress import BEGUN, ENDED, INTENT, MANIFEST_SEQ, OUTCOME, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -93,7 +93,7 @@ def publications(records: Iterable[Mapping[str, Any]]) -> tuple[Publication, ...
         if record.get("event") == INTENT and record.get("action") == "publish":
             active = tuple(str(version) for version in record.get("active", ()))
             token = str(record.get("manifest", ""))
-            found[op_id] = Publication(op_id=op_id, seq=int(record.get("seq", 0)), active=active, token=token)
+            found[op_id] = Publication(op_id=op_id, seq=int(record.get(MANIFEST_SEQ, 0)), active=active, token=token)
         elif record.get("event") == OUTCOME and op_id in found:
             found[op_id] = _with_outcome(found[op_id], str(record.get("outcome")))
     return tuple(found.values())

@@ -116,6 +116,14 @@ class Journal:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
 
+    def marks(self) -> tuple[int, int] | None:
+        """What differs once somebody has written to it; None when there is no journal yet."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
+
     def close(self) -> None:
         """Close the file, after what is being written."""
         self._thread.submit(self._close)

@@ -15,6 +15,7 @@ from openrtc_tui.operations.capacity import agent_words, is_ours, is_ready, may_
 from openrtc_tui.operations.history import TAKEN, Publication
 from openrtc_tui.operations.outlets import OutletError, outlet_of
 from openrtc_tui.operations.plans.interlocks import left_without
+from openrtc_tui.operations.plans.progress import MANIFEST_SEQ
 from openrtc_tui.operations.plans.sight import is_living, names, newest_manifest
 from openrtc_tui.operations.request import Ask, new_op_id
 from openrtc_worker.contract.keys import load_private_key
@@ -274,7 +275,7 @@ def _ask(
     publication: Publication, row: WorkerRow, plan_id: str | None, reason: str | None, puts: Mapping[str, Put]
 ) -> Ask:
     boot_id = row.boot_id or ""
-    note: dict[str, Any] = {"publish": publication.op_id, "seq": publication.seq}
+    note: dict[str, Any] = {"publish": publication.op_id, MANIFEST_SEQ: publication.seq}
     return Ask(
         action="manifest",
         key=row.key,

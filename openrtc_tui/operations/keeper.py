@@ -1,0 +1,61 @@
+"""Keeps the fleet on the manifest that this operator published last: a boot that lacks it is given it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from openrtc_tui.operations.history import publications
+from openrtc_tui.operations.publisher import lacking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from openrtc_tui.operations.history import Publication
+    from openrtc_tui.operations.publisher import Publisher
+    from openrtc_tui.state.view import FleetView, WorkerRow
+
+AGAIN_AFTER: Final = 15.0
+"""Seconds until a boot that could not be reached is asked once more."""
+
+
+class ManifestKeeper:
+    """Puts the manifest that the journal has last to boots that show a lower number or none.
+
+    Only while it is the highest that anybody of the fleet shows: it never takes a fleet back, and it never takes a
+    side in a conflict. A boot that refused it is not asked again.
+    """
+
+    def __init__(self) -> None:
+        self._publication: Publication | None = None
+        self._not_before: dict[str, float] = {}
+
+    def know(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take over what the journal says."""
+        newest = max(
+            (found for found in publications(records) if found.token), key=lambda found: found.seq, default=None
+        )
+        if newest is not None and (self._publication is None or newest.seq != self._publication.seq):
+            self._not_before.clear()
+        self._publication = newest
+
+    def due(self, view: FleetView, now: float) -> list[WorkerRow]:
+        """The workers that lack it and may be asked now."""
+        if self._publication is None:
+            return []
+        return [
+            row
+            for row in lacking(view, self._publication)
+            if row.boot_id is not None and now >= self._not_before.get(row.boot_id, 0.0)
+        ]
+
+    async def keep(self, publisher: Publisher, view: FleetView, now: float) -> tuple[str, ...]:
+        """Ask those that are due; returns the keys of workers that took it. Raises PermissionError."""
+        rows = self.due(view, now)
+        if not rows or self._publication is None:
+            return ()
+        result = await publisher.put(self._publication, rows)
+        for answer in result.answers:
+            refused = answer.outcome == "refused"
+            self._not_before[answer.ask.boot_id] = float("inf") if refused else now + AGAIN_AFTER
+        return tuple(answer.ask.key for answer in result.answers if answer.done)
