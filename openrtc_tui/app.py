@@ -14,11 +14,25 @@ from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
+from openrtc_tui.operations.choices import promotable, returnable
 from openrtc_tui.operations.intent import confirm, intend
+from openrtc_tui.operations.plans.sight import newest_manifest
 from openrtc_tui.screens.details import DetailsScreen
 from openrtc_tui.screens.main import MainScreen
-from openrtc_tui.screens.wanted import ActionWanted, DetailsWanted, HelpWanted, ResultsDismissed
-from openrtc_tui.watched import CannotWatch, ReadFailed
+from openrtc_tui.screens.wanted import (
+    AbortWanted,
+    ActionWanted,
+    AuditWanted,
+    DetailsWanted,
+    HelpWanted,
+    PlanWanted,
+    ResultsDismissed,
+    ResumeWanted,
+    RolloutWanted,
+    RunDismissed,
+)
+from openrtc_tui.trail_reader import read_trail
+from openrtc_tui.watched import CannotSteer, CannotWatch, ReadFailed
 from openrtc_tui.widgets.facts import Read
 from openrtc_tui.widgets.glyphs import UNICODE
 from openrtc_tui.widgets.lines import Watching
@@ -27,16 +41,19 @@ from openrtc_tui.widgets.palette import PALETTES
 from openrtc_tui.widgets.results import Outcome, ResultLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from textual.driver import Driver
     from textual.filter import LineFilter
     from textual.screen import Screen
 
     from openrtc_tui.operations.intent import Intent, Refusal
+    from openrtc_tui.operations.plans.plan import Plan, Run
     from openrtc_tui.operations.request import Ask
+    from openrtc_tui.screens.audit import AuditScreen
     from openrtc_tui.screens.confirm import Approval
-    from openrtc_tui.watched import Session
+    from openrtc_tui.screens.plan import PlanScreen
+    from openrtc_tui.watched import Session, Steering
     from openrtc_tui.widgets.paint import Look
 
 SLOWEST_BEAT: Final = 0.25
@@ -44,6 +61,9 @@ SLOWEST_BEAT: Final = 0.25
 
 REREAD_DETAILS: Final = 2.0
 """Seconds between two readings of a worker's live calls while its details are open."""
+
+REREAD_AUDIT: Final = 5.0
+"""Seconds between two readings of everybody's audit events while they are looked at."""
 
 SETTLED_AFTER: Final = 2.0
 """Seconds after which what was made at the start is there to stay, and needs no look by the garbage collector."""
@@ -65,7 +85,9 @@ class DeployApp(App[int]):
         "app.tcss",
         "screens/main.tcss",
         "screens/details.tcss",
-        "screens/confirm.tcss",
+        "screens/dialog.tcss",
+        "screens/plan.tcss",
+        "screens/audit.tcss",
         "screens/help.tcss",
     ]
     ALLOW_SELECT = False
@@ -93,6 +115,7 @@ class DeployApp(App[int]):
         self._no_colours = (NoColourCodes(),)
         self._view = session.view()
         self._log_of_results = ResultLog()
+        self._runs_seen: set[str] = set()
         for name in tuple(self.available_themes):
             self.unregister_theme(name)
         for palette in (look.palette, *PALETTES.values()):
@@ -142,10 +165,10 @@ class DeployApp(App[int]):
         if not self.is_running:  # a beat, or an answer, between the decision to leave and the end
             return
         watching = self._watching()
-        results = self._log_of_results.results
+        results, run = self._log_of_results.results, self._run_in_sight()
         for screen in self.screen_stack:
             if isinstance(screen, MainScreen):
-                screen.show(self._view, watching, results)
+                screen.show(self._view, watching, results, run)
             elif isinstance(screen, DetailsScreen):
                 screen.show(self._view, watching)
 
@@ -222,6 +245,126 @@ class DeployApp(App[int]):
     def _results_dismissed(self) -> None:
         self._log_of_results.dismiss()
         self._show()
+
+    # ------------------------------------------------------------------ rollouts: from a key to a plan that is done
+    def _run_in_sight(self) -> Run | None:
+        """The plan under way, else one that ended or was interrupted and that nobody dismissed yet."""
+        steering = self._session.steering
+        if steering is None:
+            return None
+        runs = (*((steering.run,) if steering.run is not None else ()), *steering.interrupted())
+        return next((run for run in runs if run.plan.plan_id not in self._runs_seen), None)
+
+    @on(RolloutWanted)
+    def _rollout_wanted(self, message: RolloutWanted) -> None:
+        if self._session.read_only or self._asks_or_helps():
+            return
+        steering = self._session.steering
+        versions = promotable(self._view) if message.kind == "promote" else ()
+        run = steering.run if steering is not None else None
+        problem = ""
+        if steering is None:
+            problem = "the fleet is not watched yet"
+        elif run is not None and run.word == "running":
+            problem = "a plan is under way: A aborts it"
+        elif message.kind == "promote" and not versions:
+            problem = "no other version has a worker that is ready to take calls"
+        if problem:
+            self._log_of_results.add(None, "a version", message.kind, outcome="not asked", detail=problem)
+            self._show()
+            return
+        from openrtc_tui.screens.plan import PlanScreen
+
+        self.push_screen(PlanScreen(message.kind, versions, self._look), self._planned)
+
+    @on(PlanWanted)
+    def _plan_wanted(self, message: PlanWanted) -> None:
+        from openrtc_tui.screens.plan import PlanScreen
+
+        steering = self._session.steering
+        if isinstance(self.screen, PlanScreen) and steering is not None:
+            self._make_plan(steering, self.screen, message)
+
+    @work(exit_on_error=True, group="plan", exclusive=True)
+    async def _make_plan(self, steering: Steering, screen: PlanScreen, wanted: PlanWanted) -> None:
+        try:
+            plan = await steering.plan(wanted.kind, version=wanted.version)
+        except CannotSteer as problem:
+            screen.show_problem(str(problem))
+            return
+        to = plan.to_version or wanted.version or ""
+        versions = promotable(self._view) if plan.kind == "promote" else returnable(self._view, to, plan.from_version)
+        held = newest_manifest(self._view)
+        screen.show_plan(plan, versions, held.seq if held is not None else None)
+
+    def _planned(self, plan: Plan | None) -> None:
+        steering = self._session.steering
+        if plan is not None and steering is not None:
+            self._see_through(steering.carry_out(plan), plan)
+
+    @work(exit_on_error=True, group="rollout")
+    async def _see_through(self, run: Awaitable[Run], plan: Plan) -> None:
+        """Carry a plan out; what it does is seen on each beat, and what it came to at once."""
+        self._runs_seen.discard(plan.plan_id)
+        try:
+            await run
+        except CannotSteer as problem:
+            subject = plan.to_version or plan.from_version or plan.fleet
+            self._log_of_results.add(None, subject, plan.kind, outcome="not asked", detail=str(problem))
+        self._show()
+
+    @on(AbortWanted)
+    def _abort_wanted(self) -> None:
+        steering, run = self._session.steering, self._run_in_sight()
+        if steering is None or run is None or run.word != "running" or self._asks_or_helps():
+            return
+        from openrtc_tui.screens.ask import AskScreen
+        from openrtc_tui.widgets.rollout import abort_lines, name_of
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                steering.abort()
+
+        question = f"Abort the {name_of(run.plan)}?"
+        self.push_screen(AskScreen(question, partial(abort_lines, run), "Abort", self._look), answered)
+
+    @on(ResumeWanted)
+    def _resume_wanted(self, message: ResumeWanted) -> None:
+        steering, run = self._session.steering, self._run_in_sight()
+        if steering is None or run is None or run.plan.plan_id != message.plan_id or self._asks_or_helps():
+            return
+        from openrtc_tui.screens.ask import AskScreen
+        from openrtc_tui.widgets.rollout import name_of, resume_lines
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._see_through(steering.resume(run.plan.plan_id), run.plan)
+
+        question = f"Resume the {name_of(run.plan)}?"
+        self.push_screen(AskScreen(question, partial(resume_lines, run), "Resume", self._look), answered)
+
+    @on(RunDismissed)
+    def _run_dismissed(self, message: RunDismissed) -> None:
+        self._runs_seen.add(message.plan_id)
+        self._show()
+
+    # ------------------------------------------------------------------ audit
+    @on(AuditWanted)
+    def _audit_wanted(self) -> None:
+        from openrtc_tui.screens.audit import AuditScreen
+
+        if self._asks_or_helps() or isinstance(self.screen, AuditScreen):
+            return
+        screen = AuditScreen(self._look)
+        self.push_screen(screen)
+        self._read_trail(screen)
+
+    @work(exit_on_error=True, group="audit", exclusive=True)
+    async def _read_trail(self, screen: AuditScreen) -> None:
+        """Read what was done from here, and what each worker tells, again and again while it is looked at."""
+        while screen in self.screen_stack:
+            screen.show_trail(await read_trail(self._session, self._view))
+            await self._session.sleep(REREAD_AUDIT)
 
     # ------------------------------------------------------------------ details
     @on(DetailsWanted)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.batch import BatchResult
     from openrtc_tui.operations.request import Answer, Ask
     from openrtc_tui.state.view import FleetView, Severity
+    from openrtc_tui.watched import Steering
     from openrtc_worker.contract.snapshot import SessionList
 
 
@@ -118,6 +119,11 @@ class FleetSession:
             live.say(text, detail, severity)
         await live.run()
 
+    @property
+    def steering(self) -> Steering | None:
+        """Who carries out plans; None until the fleet is watched, and where nothing may be asked."""
+        return None
+
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)
 
@@ -144,6 +150,23 @@ class FleetSession:
             return decode_sessions(await self._get(key, "/v1/sessions"))
         except SnapshotError as error:
             raise ReadFailed(f"the list of calls makes no sense: {error}") from None
+
+    async def journal(self) -> Sequence[Mapping[str, Any]]:
+        """What was done to this fleet from this machine, oldest first.
+
+        Raises:
+            ReadFailed: the journal cannot be read.
+        """
+        from openrtc_tui.operations.journal import journal_path, state_folder
+        from openrtc_worker.contract.chain import ChainError, read_chain
+
+        path = journal_path(self.file.name, state_folder())
+        try:
+            # read in a thread: the file may be long; and by name, so that a read-only dashboard shows it too
+            records = await asyncio.to_thread(lambda: list(read_chain(path)) if path.exists() else [])
+        except (ChainError, OSError) as error:
+            raise ReadFailed(f"cannot be read: {error}") from None
+        return [printable_tree(record) for record in records]
 
     async def audit(self, key: str) -> Sequence[dict[str, Any]]:
         """The audit events that one worker still has, oldest first.

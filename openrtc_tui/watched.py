@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openrtc_tui.operations.batch import BatchResult
+    from openrtc_tui.operations.plans.plan import Plan, PlanKind, Run
     from openrtc_tui.operations.request import Answer, Ask
     from openrtc_tui.state.view import FleetView, Severity
     from openrtc_worker.contract.snapshot import SessionList
@@ -20,6 +21,42 @@ class ReadFailed(Exception):  # noqa: N818 - an outcome here, shown and not rais
 
 class CannotWatch(Exception):  # noqa: N818 - the end of the program, in words for people
     """The fleet cannot be watched at all; the text says why."""
+
+
+class CannotSteer(Exception):  # noqa: N818 - an outcome here, shown and not raised further
+    """A plan cannot be made, begun or gone on with; the text says why in one line."""
+
+
+class Steering(Protocol):
+    """What the dashboard needs to carry out plans (:class:`openrtc_tui.steering.Steering` is the real one)."""
+
+    @property
+    def run(self) -> Run | None:
+        """The plan that is carried out here, or was last; None before the first."""
+
+    def interrupted(self) -> tuple[Run, ...]:
+        """Plans of this fleet that were begun, did not end, and that nobody carries out now; the oldest first."""
+
+    async def plan(
+        self,
+        kind: PlanKind,
+        *,
+        version: str | None = None,
+        keys: Sequence[str] = (),
+        reason: str | None = None,
+        wave: int | None = None,
+        timeout: float | None = None,
+    ) -> Plan:
+        """What would be done, asking the platform where it matters; changes nothing. Raises :class:`CannotSteer`."""
+
+    async def carry_out(self, plan: Plan) -> Run:
+        """Do it, to its end; :attr:`run` follows meanwhile. Raises :class:`CannotSteer` before the first step."""
+
+    async def resume(self, plan_id: str) -> Run:
+        """Go on with an interrupted plan, looking first. Raises :class:`CannotSteer`."""
+
+    def abort(self) -> None:
+        """Begin no further step; what was done stays done."""
 
 
 class Session(Protocol):
@@ -66,11 +103,18 @@ class Session(Protocol):
             PermissionError: nothing may be asked any more.
         """
 
+    @property
+    def steering(self) -> Steering | None:
+        """Who carries out plans; None where nothing may be asked, and until the fleet is watched."""
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
     async def sessions(self, key: str) -> SessionList:
         """The live calls of one worker; raises :class:`ReadFailed`."""
+
+    async def journal(self) -> Sequence[Mapping[str, Any]]:
+        """What was done to this fleet from this machine, oldest first; raises :class:`ReadFailed`."""
 
     async def audit(self, key: str) -> Sequence[Mapping[str, Any]]:
         """The audit events that one worker still has, oldest first; raises :class:`ReadFailed`."""

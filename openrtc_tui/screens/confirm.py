@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from openrtc_tui.operations.intent import MAX_REASON, Intent
+from openrtc_tui.screens.dialog import CancelButton, ChallengeField, ConfirmLabel, Dialog, PanelLines, ReasonField
 from openrtc_tui.widgets.confirmation import MOST_WORKERS, VERBS, fact_lines, title_line
-from openrtc_tui.widgets.paint import Line, Lines, Look, Span
+from openrtc_tui.widgets.paint import Line, Look, Span
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
-
-    from openrtc_tui.widgets.palette import Ground
-
-WIDTH = 66
-"""Cells of text in the dialog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,99 +26,9 @@ class Approval:
     reason: str
 
 
-class PanelLines(Lines):
-    """Lines on the dialog's ground."""
-
-    ground: Ground = "panel"
-
-
-class CancelButton(PanelLines, can_focus=True):
-    """Has the focus when the dialog opens: enter here leaves it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter",
-            "screen.cancel",
-            "Cancel",
-            id="confirm.enter",
-            key_display="enter",
-            tooltip="Cancel, while it has the focus",
-        )
-    ]
-
-    def on_mount(self) -> None:
-        self._label(focused=self.has_focus)
-
-    def on_focus(self) -> None:
-        self._label(focused=True)
-
-    def on_blur(self) -> None:
-        self._label(focused=False)
-
-    def _label(self, *, focused: bool) -> None:
-        # what is told and not `has_focus`: Textual changes that only after our handlers
-        self.ground = "cursor" if focused else "panel"
-        self.show([[Span("[ Cancel ]", "strong" if focused else "muted")]])
-        self.refresh()
-
-    async def on_click(self) -> None:
-        await self.run_action("screen.cancel")
-
-
-class ConfirmLabel(PanelLines):
-    """Says how to confirm; it never takes the focus, so that no enter can end up on it."""
-
-    class Clicked(Message):
-        """The operator clicked on it."""
-
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
-        self.post_message(self.Clicked())
-
-
-class Field(Input):
-    """A line of text in the dialog."""
-
-    def __init__(self, *, id: str, placeholder: str, max_length: int) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, placeholder=placeholder, compact=True, max_length=max_length, select_on_focus=False)
-        self.cursor_blink = False
-
-
-class ChallengeField(Field):
-    """Where the operator types what is asked for."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter",
-            "submit",
-            "Confirm",
-            id="confirm.typed",
-            key_display="enter",
-            tooltip="Confirm, once what is asked for is typed exactly",
-        )
-    ]
-
-
-class ReasonField(Field):
-    """Why the operator does it; enter here never confirms anything."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter",
-            "submit",
-            "Back",
-            id="confirm.reason",
-            key_display="enter",
-            tooltip="In the reason: back to Cancel",
-        )
-    ]
-
-
-class ConfirmScreen(ModalScreen[Approval | None]):
+class ConfirmScreen(Dialog[Approval]):
     """Asks once. Without a challenge ``y`` confirms; with one, enter in its field while the text is exactly right."""
 
-    ALLOW_SELECT = False
-    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "confirm", "Confirm", id="confirm.yes", tooltip="Confirm, where nothing has to be typed"),
         Binding(
@@ -137,7 +41,6 @@ class ConfirmScreen(ModalScreen[Approval | None]):
         super().__init__()
         self._intent = intent
         self._look = look
-        self._answered = False
         self.title_line = PanelLines(look, id="title")
         self.facts = PanelLines(look, id="facts")
         self.challenge_prompt = PanelLines(look, id="challenge-prompt")
@@ -166,9 +69,8 @@ class ConfirmScreen(ModalScreen[Approval | None]):
             self.cancel.focus()
         else:
             self.query_one(ChallengeField).focus()
-        size = self.app.size
-        width = min(WIDTH, size.width - 8)
-        height = size.height - (11 if self._intent.challenge is not None else 8)
+        width = self.text_width
+        height = self.app.size.height - (11 if self._intent.challenge is not None else 8)
         self.title_line.show([title_line(self._intent, width)])
         for most in range(MOST_WORKERS, 0, -1):  # as many workers by name as there is room for
             lines = fact_lines(self._intent, self._look, width, most)
@@ -204,16 +106,7 @@ class ConfirmScreen(ModalScreen[Approval | None]):
         return not (action == "confirm" and self._intent.challenge is not None)
 
     def action_confirm(self) -> None:
-        self._answer(Approval(self.query_one("#reason", Input).value))
-
-    def action_cancel(self) -> None:
-        self._answer(None)
-
-    def _answer(self, approval: Approval | None) -> None:
-        """Close with the first answer; a key that was on its way while the dialog closed answers nothing."""
-        if not self._answered:
-            self._answered = True
-            self.dismiss(approval)
+        self.answer(Approval(self.query_one("#reason", Input).value))
 
     @on(ConfirmLabel.Clicked)
     def _clicked(self) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from openrtc_tui.screens.confirm import CancelButton, ChallengeField, ConfirmScreen, ReasonField
+from openrtc_tui.screens.confirm import ConfirmScreen
 from openrtc_tui.screens.details import DetailsScreen
+from openrtc_tui.screens.dialog import CancelButton, ChallengeField, ReasonField
 from openrtc_tui.widgets.filter import FilterInput
 from openrtc_tui.widgets.paint import Line, Look, Span, fit
 from openrtc_tui.widgets.scroller import Scroller

@@ -9,7 +9,17 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from openrtc_tui.screens.wanted import ActionWanted, DetailsWanted, HelpWanted, ResultsDismissed
+from openrtc_tui.screens.wanted import (
+    AbortWanted,
+    ActionWanted,
+    AuditWanted,
+    DetailsWanted,
+    HelpWanted,
+    ResultsDismissed,
+    ResumeWanted,
+    RolloutWanted,
+    RunDismissed,
+)
 from openrtc_tui.state.rows import SORT_KEYS, SortKey, filter_rows, sort_rows
 from openrtc_tui.state.view import FleetView, WorkerState
 from openrtc_tui.widgets.filter import FilterInput, FilterLine, Shown
@@ -17,6 +27,7 @@ from openrtc_tui.widgets.keys import KeyLine
 from openrtc_tui.widgets.lines import Watching, event_lines, header_line, split_line, verdict_line, version_lines
 from openrtc_tui.widgets.paint import Lines, Look
 from openrtc_tui.widgets.results import Result, ResultsPanel
+from openrtc_tui.widgets.rollout import RolloutPanel, stopped
 from openrtc_tui.widgets.rows import Setting
 from openrtc_tui.widgets.table import FleetTable, head_line
 
@@ -25,10 +36,15 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from openrtc_tui.operations.plans.plan import Run
+
 TALL: Final = 30
 """Lines from which on a screen has room to spare."""
 
-_ACTING: Final = frozenset({"drain", "drain_version", "cordon", "uncordon", "mark", "mark_all"})
+_ACTING: Final = frozenset(
+    {"drain", "drain_version", "cordon", "uncordon", "mark", "mark_all", "rollback", "promote", "abort", "resume"}
+)
+_RUN_WORDS: Final = {"abort": "running", "resume": "interrupted"}
 _NEEDS_ROW: Final = frozenset({"drain", "drain_version", "cordon", "details", "mark", "mark_all"})
 
 
@@ -48,6 +64,10 @@ class MainScreen(Screen[None]):
         Binding("d", "drain", "Drain", id="drain", tooltip="Drain this worker, or all that are marked"),
         Binding("c", "cordon", "Cordon", id="cordon", tooltip="Cordon: take no new calls, until uncordoned"),
         Binding("c", "uncordon", "Uncordon", id="uncordon", tooltip="Uncordon: take calls again"),
+        Binding(
+            "R", "rollback", "Rollback", id="rollback", tooltip="Go back to a version: the one before takes calls"
+        ),
+        Binding("P", "promote", "Promote", id="promote", tooltip="Promote a version: it alone takes new calls"),
         Binding("enter", "details", "Details", id="details", key_display="enter", tooltip="All about the worker"),
         Binding(
             "slash",
@@ -60,11 +80,14 @@ class MainScreen(Screen[None]):
         Binding(
             "space", "mark", "Mark", id="mark", key_display="space", tooltip="Mark the worker for the next action"
         ),
+        Binding("a", "audit", "Audit", id="audit", tooltip="Who did what, when, and what came of it"),
         Binding("s", "sort", "Sort", id="sort", tooltip="Sort by the next column"),
         Binding("z", "findings", "Findings", id="findings", tooltip="Show only workers with a finding"),
         Binding(
             "D", "drain_version", "Drain version", id="drain_version", tooltip="Drain every worker of this version"
         ),
+        Binding("A", "abort", "Abort", id="abort", show=False, tooltip="Abort the plan under way: no further step"),
+        Binding("r", "resume", "Resume", id="resume", show=False, tooltip="Go on with a plan that was interrupted"),
         Binding(
             "asterisk",
             "mark_all",
@@ -81,7 +104,7 @@ class MainScreen(Screen[None]):
             id="back",
             show=False,
             key_display="esc",
-            tooltip="Dismiss results, then drop marks, then the filter",
+            tooltip="Dismiss a plan that ended, then results, then drop marks, then the filter",
         ),
         Binding("question_mark", "help", "Help", id="help", key_display="?", tooltip="Every key"),
         Binding("q", "app.leave", "Quit", id="quit", tooltip="Leave at once; drains go on"),
@@ -93,6 +116,7 @@ class MainScreen(Screen[None]):
         self._watching = watching
         self._look = look
         self._results: tuple[Result, ...] = ()
+        self._run: Run | None = None
         self._filter = ""
         self._findings_only = False
         self._sort: SortKey | None = None
@@ -101,6 +125,7 @@ class MainScreen(Screen[None]):
         self.split = Lines(look, id="split")
         self.versions = Lines(look, id="versions")
         self.verdict = Lines(look, id="verdict")
+        self.rollout = RolloutPanel(look, id="rollout")
         self.filter_line = FilterLine(look)
         self.head = Lines(look, id="head")
         self.table = FleetTable(look, id="fleet")
@@ -114,6 +139,7 @@ class MainScreen(Screen[None]):
         yield self.split
         yield self.versions
         yield self.verdict
+        yield self.rollout
         yield self.filter_line
         yield self.head
         yield self.table
@@ -122,9 +148,11 @@ class MainScreen(Screen[None]):
         yield self.keys
 
     # ------------------------------------------------------------------ attributes, from above
-    def show(self, view: FleetView, watching: Watching, results: Sequence[Result] = ()) -> None:
-        """Show this view; called on each beat."""
-        self._view, self._watching, self._results = view, watching, tuple(results)
+    def show(
+        self, view: FleetView, watching: Watching, results: Sequence[Result] = (), run: Run | None = None
+    ) -> None:
+        """Show this view, what was asked, and the plan under way or the last one; called on each beat."""
+        self._view, self._watching, self._results, self._run = view, watching, tuple(results), run
         if self.is_mounted and self.size.width:
             self._repaint()
 
@@ -166,7 +194,10 @@ class MainScreen(Screen[None]):
         self.split.show([split_line(view, look, width)])
         self.versions.show(version_lines(view, look, width))
         self.verdict.show([verdict_line(view, width)])
-        self.events.show(event_lines(view, look, 4 if self.size.height >= TALL else 2))
+        tall = self.size.height >= TALL
+        read_only = self._watching.read_only
+        self.rollout.show_run(self._run, Setting.of(view), width, room=10 if tall else 6, read_only=read_only)
+        self.events.show(event_lines(view, look, 4 if tall else 2))
         self.results.show_results(self._results, view, width)
         self._show_rows()
 
@@ -184,7 +215,8 @@ class MainScreen(Screen[None]):
 
     def _follow_keys(self) -> None:
         """The last line shows what the keys do now: without a row nothing, on a cordoned one the way back."""
-        keys = (self.table.cursor is not None, self._cordoned())
+        run = self._run
+        keys = (self.table.cursor is not None, self._cordoned(), run.word if run is not None else "")
         if keys != self._keys_for:
             self._keys_for = keys
             self.refresh_bindings()
@@ -217,6 +249,8 @@ class MainScreen(Screen[None]):
         if self.filter_line.typing:
             return action.startswith("app.")  # letters are text now
         if action in _ACTING and self._watching.read_only:
+            return False
+        if action in _RUN_WORDS and (self._run is None or self._run.word != _RUN_WORDS[action]):
             return False
         if action in ("cordon", "uncordon") and self._cordoned() is not (action == "uncordon"):
             return False
@@ -256,6 +290,22 @@ class MainScreen(Screen[None]):
     def action_uncordon(self) -> None:
         self.post_message(ActionWanted("uncordon", self._chosen()))
 
+    def action_rollback(self) -> None:
+        self.post_message(RolloutWanted("rollback"))
+
+    def action_promote(self) -> None:
+        self.post_message(RolloutWanted("promote"))
+
+    def action_abort(self) -> None:
+        self.post_message(AbortWanted())
+
+    def action_resume(self) -> None:
+        if self._run is not None:
+            self.post_message(ResumeWanted(self._run.plan.plan_id))
+
+    def action_audit(self) -> None:
+        self.post_message(AuditWanted())
+
     def action_mark(self) -> None:
         self.table.mark()
 
@@ -284,8 +334,10 @@ class MainScreen(Screen[None]):
         self.refresh_bindings()
 
     def action_back(self) -> None:
-        """Escape takes back what was done last: results seen, marks, the filter, findings only, the order."""
-        if any(result.over for result in self._results):
+        """Escape takes back what was done last: a plan seen, results, marks, the filter, findings only, the order."""
+        if self._run is not None and stopped(self._run):
+            self.post_message(RunDismissed(self._run.plan.plan_id))
+        elif any(result.over for result in self._results):
             self.post_message(ResultsDismissed())
         elif self.table.marks:
             self.table.clear_marks()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
+
+if TYPE_CHECKING:
+    from openrtc_tui.operations.plans.plan import PlanKind
 
 ActionName = Literal["drain", "cordon", "uncordon"]
 
@@ -27,6 +30,43 @@ class DetailsWanted(Message):
     """The operator wants to see all about a worker."""
 
     key: str
+
+
+@dataclass
+class RolloutWanted(Message):
+    """The operator wants to move the calls: to promote a version, or to go back to one."""
+
+    kind: PlanKind
+
+
+@dataclass
+class PlanWanted(Message):
+    """The open confirmation needs the plan for this version; None: for the one that a rollback goes to by itself."""
+
+    kind: PlanKind
+    version: str | None
+
+
+class AbortWanted(Message):
+    """The operator wants the plan under way to begin nothing further."""
+
+
+@dataclass
+class ResumeWanted(Message):
+    """The operator wants an interrupted plan to go on."""
+
+    plan_id: str
+
+
+@dataclass
+class RunDismissed(Message):
+    """The operator has seen what came of a plan."""
+
+    plan_id: str
+
+
+class AuditWanted(Message):
+    """The operator wants to see who did what, when, and what came of it."""
 
 
 class HelpWanted(Message):

@@ -36,6 +36,8 @@ class Glyphs:
     thin_line: str
     """What the line "where the calls are" is drawn with, for the version being left and for the other."""
     arrow: str
+    up_down: str
+    """The keys that choose another one."""
     dot: str
     """Stands between two facts."""
     dash: str
@@ -82,6 +84,7 @@ UNICODE: Final = Glyphs(
     new_line="━",
     thin_line="─",
     arrow="→",
+    up_down="↑↓",
     dot="·",
     dash="–",
     ellipsis="…",
@@ -109,6 +112,7 @@ ASCII: Final = Glyphs(
     new_line="-",
     thin_line="-",
     arrow="->",
+    up_down="^v",
     dot="-",
     dash="-",
     ellipsis="~",

@@ -123,18 +123,20 @@ def _own_note(row: WorkerRow, look: Look, *, short: bool) -> tuple[str, Role]:
         case WorkerState.STARTING:
             return row.last_failure or ("registering" if row.snapshot is not None else "connecting"), "muted"
         case WorkerState.GATED:
-            return _gate(row), "muted"
+            return _gate(row, short=short), "muted"
         case WorkerState.DRAINED | WorkerState.EXITED:
             said = f"{range_text(row.verdict)} {verdict_word(row.verdict)}"
             return (said if short else f"dropped {said}"), _verdict_role(row)
     return ("no longer in the fleet file", "warning") if row.orphan else ("", "muted")
 
 
-def _gate(row: WorkerRow) -> str:
+def _gate(row: WorkerRow, *, short: bool) -> str:
     """Who takes the calls instead, by the manifest that it holds."""
     held = row.snapshot.manifest if row.snapshot is not None else None
     if held is None or held.seq is None:
-        return "waits for a manifest"
+        return "no manifest" if short else "waits for a manifest"
+    if short:
+        return f"by manifest {held.seq}"
     return f"manifest {held.seq} names {', '.join(held.active or ()) or 'no version'}"
 
 

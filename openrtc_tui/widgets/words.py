@@ -9,7 +9,8 @@ from openrtc_tui.durations import NOT_AVAILABLE, duration, roughly, spaced
 from openrtc_tui.state.view import Verdict, VerdictWord
 
 __all__ = [
-    "NOT_AVAILABLE", "age", "clock_time", "count", "duration", "roughly", "spaced", "time_left", "verdict_word",
+    "NOT_AVAILABLE", "age", "clock_time", "count", "day_and_time", "duration", "roughly", "spaced", "time_left",
+    "verdict_word",
 ]  # fmt: skip
 
 
@@ -34,6 +35,14 @@ def clock_time(at: float, zone: tzinfo | None) -> str:
     """Unix seconds as ``14:02:31`` in *zone* (None: the local one)."""
     try:
         return datetime.fromtimestamp(at, zone).strftime("%H:%M:%S")
+    except (OverflowError, OSError, ValueError):  # a worker may send any number
+        return NOT_AVAILABLE
+
+
+def day_and_time(at: float, zone: tzinfo | None) -> str:
+    """Unix seconds as ``2026-03-03 14:02:31`` in *zone* (None: the local one)."""
+    try:
+        return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, OSError, ValueError):  # a worker may send any number
         return NOT_AVAILABLE
 

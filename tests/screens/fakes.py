@@ -1,4 +1,4 @@
-"""A session whose fleet stands still, for tests of screens and keys: :class:`FakeSession`."""
+"""A session whose fleet stands still, and a steering that only remembers, for tests of screens and keys."""
 
 from __future__ import annotations
 
@@ -8,11 +8,56 @@ from typing import TYPE_CHECKING
 from openrtc_tui.operations.batch import BatchResult
 from openrtc_tui.operations.request import Answer, Ask
 from openrtc_tui.state.view import EventLine, FleetView, Severity
-from openrtc_tui.watched import ReadFailed
+from openrtc_tui.watched import CannotSteer, ReadFailed
 from openrtc_worker.contract.snapshot import SessionInfo, SessionList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from openrtc_tui.operations.plans.plan import Plan, PlanKind, Run
+
+
+class FakeSteering:
+    """Answers every wish for a plan with the one prepared for that version, and remembers what was carried out."""
+
+    def __init__(self) -> None:
+        self.plans: dict[tuple[str, str | None], Plan] = {}
+        """By kind and version; version None: the one that a rollback goes to by itself."""
+        self.wanted: list[tuple[str, str | None]] = []
+        self.carried_out: list[Plan] = []
+        self.resumed: list[str] = []
+        self.aborted = 0
+        self.run: Run | None = None
+        self.stopped: tuple[Run, ...] = ()
+        self.refusal = ""
+        """When set, nothing is carried out, and this is why."""
+        self.hold: asyncio.Event | None = None
+        """When set, no plan comes before it is."""
+
+    def interrupted(self) -> tuple[Run, ...]:
+        return self.stopped
+
+    async def plan(self, kind: PlanKind, *, version: str | None = None, **_: object) -> Plan:
+        self.wanted.append((kind, version))
+        if self.hold is not None:
+            await self.hold.wait()
+        if (kind, version) not in self.plans:
+            raise CannotSteer(f"no worker of {version} was heard")
+        return self.plans[kind, version]
+
+    async def carry_out(self, plan: Plan) -> Run:
+        if self.refusal:
+            raise CannotSteer(self.refusal)
+        self.carried_out.append(plan)
+        assert self.run is not None or self.stopped == ()
+        return self.run  # type: ignore[return-value]
+
+    async def resume(self, plan_id: str) -> Run:
+        self.resumed.append(plan_id)
+        return self.stopped[0]
+
+    def abort(self) -> None:
+        self.aborted += 1
 
 
 class FakeSession:
@@ -58,6 +103,9 @@ class FakeSession:
                 ),
             ],
         )
+        self.steering: FakeSteering | None = None if read_only else FakeSteering()
+        self.written: list[dict[str, object]] = []
+        """What this machine's journal has."""
         self.events: list[dict[str, object]] = [
             {
                 "seq": 1,
@@ -124,6 +172,9 @@ class FakeSession:
         if self.live is None:
             raise ReadFailed("live calls cannot be read: connection refused")
         return self.live
+
+    async def journal(self) -> Sequence[dict[str, object]]:
+        return self.written
 
     async def audit(self, _key: str) -> Sequence[dict[str, object]]:
         return self.events
