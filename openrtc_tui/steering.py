@@ -1,0 +1,432 @@
+"""Steers a watched fleet: plans are made, carried out one at a time, and taken up again after whatever ended them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from openrtc_tui.operations.executor import Executor
+from openrtc_tui.operations.history import open_requests, plans_of, publications
+from openrtc_tui.operations.journal import JournalError, state_folder
+from openrtc_tui.operations.keeper import ManifestKeeper
+from openrtc_tui.operations.plan_lock import PlanLock, PlanRunsElsewhere
+from openrtc_tui.operations.plans.build import (
+    READY_WITHIN,
+    PlanError,
+    PlatformFacts,
+    plan_drain,
+    plan_promote,
+    plan_rollback,
+    rollback_versions,
+)
+from openrtc_tui.operations.plans.progress import ABORTED, ENDED
+from openrtc_tui.operations.plans.sight import newest_manifest
+from openrtc_tui.operations.plans.words import run_of
+from openrtc_tui.operations.platforms import platform_of
+from openrtc_tui.operations.platforms.platform import PlatformError
+from openrtc_tui.operations.publisher import Publisher
+from openrtc_tui.operations.settling import audit_events, boot_of, judge, settle
+from openrtc_tui.state.observation import PodsSeen
+from openrtc_tui.watched import CannotSteer
+from openrtc_worker.contract.keys import KeyFileError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from openrtc_tui.live import LiveFleet
+    from openrtc_tui.operations.history import JournaledPlan, Record
+    from openrtc_tui.operations.journal import Journal
+    from openrtc_tui.operations.plans.plan import Plan, PlanKind, Run
+    from openrtc_tui.operations.platforms.platform import Platform
+
+BEAT: Final = 1.0
+"""Seconds between two looks at the journal, and at who lacks the manifest."""
+HEARING: Final = 6.0
+"""Seconds in which every worker that can be reached is heard, before a plan goes on."""
+AFTER_TROUBLE: Final = 30.0
+"""Seconds until a journal or platform that failed is tried again in the background."""
+
+
+class Steering:
+    """Makes plans for the fleet *live* and carries them out, in the name of its operator.
+
+    Args:
+        live: the fleet, watched by whoever made it; it must be one that may act.
+        platform: brings versions up; None takes the one that the fleet file names.
+        clock: Unix seconds.
+        sleep: waits for seconds.
+
+    Raises:
+        CannotSteer: nothing may be asked of this fleet.
+    """
+
+    def __init__(
+        self,
+        live: LiveFleet,
+        *,
+        platform: Platform | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if live.journal is None or live.operator is None:
+            raise CannotSteer("watching only: nothing is asked of any worker")
+        self._live = live
+        self._journal: Journal = live.journal
+        self._operator: str = live.operator
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = PlanLock(live.file.name, state_folder())
+        self._platform = platform or self._named_platform()
+        self._publisher: Publisher | None = None
+        self._keeper = ManifestKeeper()
+        self._plans: dict[str, JournaledPlan] = {}
+        self._executor: Executor | None = None
+        self._busy = False
+        self._expected: dict[str, int] = {}
+        self._attending = 0
+        self._attendants: list[asyncio.Task[None]] = []
+        self._told: set[str] = set()
+
+    # ------------------------------------------------------------------------------------------------- what there is
+
+    @property
+    def run(self) -> Run | None:
+        """The plan that is carried out here, or was last; None before the first."""
+        return self._executor.run if self._executor is not None else None
+
+    def interrupted(self) -> tuple[Run, ...]:
+        """Plans that were begun, did not end, and that nobody carries out now, the oldest first.
+
+        As of the last :meth:`recall`, which :meth:`tend` does every second.
+        """
+        if not any(not found.ended for found in self._plans.values()):
+            return ()
+        holder = self._lock.holder()
+        here = self._executor.plan.plan_id if self._executor is not None and self._busy else None
+        view, now = self._live.view(), self._clock()
+        return tuple(
+            run_of(found.plan, found.progress, view, now, "interrupted")
+            for plan_id, found in self._plans.items()
+            if not found.ended and plan_id not in {holder, here}
+        )
+
+    async def recall(self) -> tuple[Record, ...]:
+        """Read the journal anew and return its lines; raises CannotSteer when it cannot be read."""
+        try:
+            records = await self._journal.records()
+        except JournalError as error:
+            raise CannotSteer(str(error)) from None
+        self._plans = {key: found for key, found in plans_of(records).items() if found.plan.fleet}
+        self._keeper.know(records)
+        return records
+
+    # ------------------------------------------------------------------------------------------------- making plans
+
+    async def plan(
+        self,
+        kind: PlanKind,
+        *,
+        version: str | None = None,
+        keys: Sequence[str] = (),
+        reason: str | None = None,
+        wave: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - what a drain is given, sent to workers
+        bad: str | None = None,
+        wait: bool = True,
+        within: float = READY_WITHIN,
+    ) -> Plan:
+        """What would be done; the platform is asked where it matters, and nothing is changed.
+
+        Args:
+            kind: ``drain``, ``promote`` or ``rollback``.
+            version: what to drain, to promote, or to go back to (None: to the one that was active before).
+            keys: the rows to drain, where it is no whole version.
+            reason: for the audit.
+            wave: how many workers drain at once; None: the fleet file's number.
+            timeout: seconds that a drain is given; None: the fleet file's, or each worker's own.
+            bad: the version that a rollback leaves; None: the one that takes calls.
+            wait: False: a rollback switches at once, ready or not.
+            within: seconds in which the good version has to be ready.
+
+        Raises:
+            CannotSteer: no plan can be made; says why.
+        """
+        file = self._live.file
+        records = await self.recall()
+        view = self._live.view()
+        held = newest_manifest(view)
+        wave = wave if wave is not None else file.drain_wave
+        timeout = timeout if timeout is not None else file.drain_timeout
+        publishes = file.manifest is not None
+        try:
+            if kind == "drain":
+                made = plan_drain(
+                    view,
+                    keys=keys,
+                    version=version,
+                    wave=wave,
+                    timeout=timeout,
+                    reason=reason,
+                    operator=self._operator,
+                )
+            elif kind == "promote":
+                if version is None:
+                    raise CannotSteer("promoting needs the version that is to take the calls")
+                made = plan_promote(view, version, publishes=publishes, reason=reason, operator=self._operator)
+            else:
+                history = [found.active for found in publications(records) if found.taken]
+                good, left = rollback_versions(view, version, bad=bad, history=history)
+                made = plan_rollback(
+                    view,
+                    good,
+                    bad=left,
+                    publishes=publishes,
+                    history=history,
+                    platform=await self._facts(good),
+                    wait=wait,
+                    within=within,
+                    wave=wave,
+                    timeout=timeout,
+                    reason=reason,
+                    operator=self._operator,
+                )
+        except (PlanError, PlatformError) as error:
+            raise CannotSteer(str(error)) from None
+        self._expected[made.plan_id] = held.seq if held is not None else 0
+        return made
+
+    async def _facts(self, good: str) -> PlatformFacts | None:
+        platform = self._platform
+        if platform is None:
+            return None
+        description = await platform.describe(good)
+        return PlatformFacts(
+            name=platform.name,
+            ends_other=platform.ends_other,
+            description=description,
+            objections=await platform.preflight(good, description),
+        )
+
+    # --------------------------------------------------------------------------------------------- carrying them out
+
+    async def carry_out(self, plan: Plan) -> Run:
+        """Do it, to its end or until it cannot go on; :attr:`run` follows meanwhile.
+
+        Whoever calls has shown the plan and was told yes, what its overrides ask for included.
+
+        Raises:
+            CannotSteer: nothing was begun; says why.
+        """
+        if plan.blocked:
+            raise CannotSteer("; ".join(each.text for each in plan.objections if each.blocks and not each.override))
+        held = newest_manifest(self._live.view())
+        expected = self._expected.pop(plan.plan_id, held.seq if held is not None else 0)
+        return await self._execute(plan, (), expected)
+
+    async def resume(self, plan_id: str) -> Run:
+        """Go on with an interrupted plan. The fleet is looked at first, and nothing that was done is done again.
+
+        Raises:
+            CannotSteer: there is no such plan, it has ended, or it is carried out elsewhere.
+        """
+        await self.recall()
+        found = self._plans.get(plan_id)
+        if found is None or found.ended:
+            raise CannotSteer(f"plan {plan_id} has ended" if found else f"the journal knows no plan {plan_id}")
+        await self._hear_all()
+        return await self._execute(found.plan, found.records, None)
+
+    async def abandon(self, plan_id: str) -> None:
+        """Give an interrupted plan up: what was done stays done, and it is not shown any more.
+
+        Raises:
+            CannotSteer: there is no such plan, it is carried out now, or the journal cannot be written.
+        """
+        await self.recall()
+        found = self._plans.get(plan_id)
+        if found is None or found.ended:
+            raise CannotSteer(f"the journal knows no interrupted plan {plan_id}")
+        try:
+            with self._lock.held(plan_id, self._operator):
+                target = found.plan.fleet
+                await self._journal.write(ABORTED, target=target, plan_id=plan_id)
+                await self._journal.write(
+                    ENDED, target=target, result="aborted", plan_id=plan_id, word="aborted", why="given up"
+                )
+        except (PlanRunsElsewhere, JournalError) as error:
+            raise CannotSteer(str(error)) from None
+        await self.recall()
+
+    def abort(self) -> None:
+        """Let the plan under way begin nothing further; what was done stays done."""
+        if self._executor is not None and self._busy:
+            self._executor.abort()
+
+    async def _execute(self, plan: Plan, records: Sequence[Record], expected: int | None) -> Run:
+        if self._live.read_only:
+            raise CannotSteer("watching only: nothing is asked of any worker")
+        try:
+            with self._lock.held(plan.plan_id, self._operator):
+                return await self._hold_and_execute(plan, records, expected)
+        except (PlanRunsElsewhere, JournalError) as error:
+            raise CannotSteer(str(error)) from None
+
+    async def _hold_and_execute(self, plan: Plan, records: Sequence[Record], expected: int | None) -> Run:
+        executor = Executor(
+            plan,
+            records=records,
+            journal=self._journal,
+            fleet=self._live,
+            publisher=self._known_publisher(),
+            platform=self._platform,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+        before, self._executor, self._busy = self._executor, executor, True
+        try:
+            async with self._attended():
+                run = await executor.carry_out(expected_seq=expected)
+        finally:
+            self._busy = False
+        if not executor.begun:
+            self._executor = before
+            raise CannotSteer(run.why)
+        with suppress(
+            CannotSteer
+        ):  # what came of the plan is known; that the journal is not read now is told by tend
+            await self.recall()
+        return run
+
+    async def _hear_all(self) -> None:
+        """Return once every worker was heard or failed to be reached, or when that takes too long."""
+        until = self._clock() + HEARING
+        while self._clock() < until:
+            rows = self._live.view().rows
+            if all(row.snapshot is not None or row.last_failure is not None for row in rows):
+                return
+            await self._live.changed(0.2)
+
+    # ------------------------------------------------------------------------------------------------- on the side
+
+    async def tend(self) -> None:
+        """Until cancelled: settle what was interrupted, keep the fleet on its manifest, watch the platform."""
+        async with self._attended():
+            await self._hear_all()
+            while True:
+                with suppress(CannotSteer, JournalError):
+                    await self._settle(await self.recall())
+                await self._sleep(AFTER_TROUBLE)
+
+    @asynccontextmanager
+    async def _attended(self) -> AsyncIterator[None]:
+        """Within it the manifest is kept and the platform watched, once however often this is entered."""
+        if not self._attending:
+            self._attendants = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch_pods())]
+        self._attending += 1
+        try:
+            yield
+        finally:
+            self._attending -= 1
+            if not self._attending:
+                for task in self._attendants:
+                    task.cancel()
+                await asyncio.gather(*self._attendants, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        seen: object = None
+        while True:
+            try:
+                marks = self._journal.marks()
+                if marks != seen:
+                    await self.recall()
+                    seen = marks
+                await self._put_again()
+                self._told.discard("keep")
+            except (CannotSteer, PermissionError) as error:
+                self._tell_once("keep", str(error))
+            await self._sleep(BEAT)
+
+    async def _put_again(self) -> None:
+        publisher = self._known_publisher()
+        if publisher is None or not publisher.puts or self._live.read_only:
+            return
+        if self._executor is not None and self._busy and self._executor.publishing:
+            return
+        for key in await self._keeper.keep(publisher, self._live.view(), self._clock()):
+            self._live.say(f"{key} was given the manifest", "it showed an older one, or none")
+
+    async def _watch_pods(self) -> None:
+        while self._platform is not None:
+            try:
+                async for pods in self._platform.watch():
+                    self._told.discard("platform")
+                    self._live.observe(PodsSeen(pods))
+            except PlatformError as error:
+                self._tell_once("platform", f"{self._platform.name} cannot be watched: {error}")
+            else:
+                return  # there is nothing to watch
+            await self._sleep(AFTER_TROUBLE)
+
+    async def _settle(self, records: Sequence[Record]) -> None:
+        """Write down what became of single requests that were interrupted."""
+        from openrtc_tui.http import HttpFailure
+
+        for request in open_requests(records, self._clock()):
+            row = boot_of(request, self._live.view())
+            events: Any = None
+            if row is not None:
+                with suppress(HttpFailure, KeyError):
+                    events = audit_events((await self._live.get(row.target, "/v1/audit")).body)
+            judged = judge(request, row, events)
+            if judged is not None:
+                await settle(self._journal, request, *judged)
+                key = request["subject"]["key"]
+                self._live.say(f"{key}: an earlier {request.get('action')} was interrupted", judged[1], "warning")
+
+    # ------------------------------------------------------------------------------------------------------- parts
+
+    def _known_publisher(self) -> Publisher | None:
+        """Who publishes as the fleet file says now; raises CannotSteer when the release key cannot be used."""
+        file = self._live.file
+        if file.manifest is None:
+            return None
+        if self._publisher is None:
+            try:
+                self._publisher = Publisher(
+                    file.manifest,
+                    hands=self._live,
+                    fleet=file.name,
+                    operator=self._operator,
+                    folder=file.path.parent,
+                    clock=self._clock,
+                )
+            except KeyFileError as error:
+                raise CannotSteer(f"the release key cannot be used: {error}") from None
+        return self._publisher
+
+    def _named_platform(self) -> Platform | None:
+        file = self._live.file
+        if file.rollback is None:
+            return None
+        return platform_of(
+            file.rollback,
+            fleet=file.name,
+            folder=file.path.parent,
+            http=self._live.http,
+            drain_timeout=file.drain_timeout,
+            on_trouble=self._platform_trouble,
+            on_output=self._live.say,
+        )
+
+    def _platform_trouble(self, why: str | None) -> None:
+        if why is None:
+            self._told.discard("platform")
+        else:
+            self._tell_once("platform", f"the platform cannot be watched: {why}")
+
+    def _tell_once(self, what: str, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._live.say(text, severity="warning")
