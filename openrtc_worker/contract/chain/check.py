@@ -85,7 +85,7 @@ class ChainCheck:
             self.tampered(f"{place}: line {number} of the chain stands here after line {expected.chain}")
             return False
         if number > expected.chain + 1:
-            missing = f"{place}: {_lines(expected.chain + 1, number - 1)} of the chain missing before it"
+            missing = f"{place}: {_missing(expected.chain + 1, number - 1)} before it"
             if not opens_file:
                 self.tampered(missing)
                 return False
@@ -124,10 +124,14 @@ class ChainCheck:
         if checkpoint is None or self._tampered:
             return
         if checkpoint.head.chain > head.chain:
-            self.incomplete(f"{_lines(head.chain + 1, checkpoint.head.chain)} of the chain missing at the end")
+            self.incomplete(f"{_missing(head.chain + 1, checkpoint.head.chain)} at the end")
         elif self._hash_at_checkpoint not in {None, checkpoint.head.hash}:
             self.tampered(f"line {checkpoint.head.chain} of the chain is not the one that the checkpoint names")
 
 
-def _lines(first: int, last: int) -> str:
-    return f"line {first} is" if first == last else f"lines {first} to {last} are"
+def _missing(first: int, last: int) -> str:
+    return (
+        f"line {first} of the chain is missing"
+        if first == last
+        else f"lines {first} to {last} of the chain are missing"
+    )
