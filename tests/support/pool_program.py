@@ -4,6 +4,7 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 
 - ``agents``: names that all run the scripted call (default ``["booking"]``);
 - ``hook``: true for a request hook that obeys the metadata's ``hook``;
+- ``observed``: a file that a session observer appends each ended call to;
 - ``audit``: a file that the audit sink appends to; ``sink_fails``: the sink raises instead;
 - ``server``: build a ``DeployServer`` with these arguments instead of a pool, run with ``openrtc_worker.run``;
 - ``cli``: run that server under livekit's own command line.
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -37,7 +39,7 @@ from openrtc_worker import AgentPool, DeployServer, run
 if TYPE_CHECKING:
     from livekit.agents import JobContext, JobRequest
 
-    from openrtc_worker import AuditEvent
+    from openrtc_worker import AuditEvent, SessionEnd
 
 
 LATER: set[asyncio.Task[None]] = set()
@@ -173,6 +175,17 @@ class Sink:
             file.write(json.dumps(event.to_dict()) + "\n")
 
 
+class Observer:
+    """Appends every ended call to a file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def on_session_end(self, ended: SessionEnd) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(dataclasses.asdict(ended)) + "\n")
+
+
 def obey(target: AgentPool | DeployServer, loop_of: list[asyncio.AbstractEventLoop]) -> None:
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")
@@ -187,6 +200,8 @@ def build(arguments: dict[str, Any]) -> AgentPool | DeployServer:
     sink = None
     if "audit" in arguments or "sink_fails" in arguments:
         sink = Sink(arguments.pop("audit", None), fails=arguments.pop("sink_fails", False))
+    if "observed" in arguments:
+        arguments["session_observers"] = [Observer(arguments.pop("observed"))]
     on_request = hook if arguments.pop("hook", False) else None
     arguments.pop("cli", None)
     if "server" in arguments:
