@@ -166,7 +166,7 @@ class KubernetesClient:
         self, name: str, uid: str, annotations: Mapping[str, str | None], manager: str
     ) -> objects.Pod:
         """Set annotations of this very pod under *manager*'s name; None takes one away."""
-        body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}  # another uid is refused with 409
+        body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}  # a uid cannot change: another is refused
         async with self._request(f"annotate the pod {name}", changes=True):
             answer = await self._client.patch(_Pod, name, body, patch_type=PatchType.MERGE, field_manager=manager)
             return _read(answer, objects.Pod)
