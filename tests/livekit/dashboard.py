@@ -41,7 +41,7 @@ class ControlDesk:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def ask(self, action: Action, worker: PoolWorker) -> Answer:
+    async def ask(self, action: Action, worker: PoolWorker, *, manifest: str | None = None) -> Answer:
         """Ask the boot that *worker* shows now."""
         shown = worker.shown
         assert shown is not None
@@ -54,6 +54,7 @@ class ControlDesk:
                 url=worker.url,
                 worker_id=shown.worker_id,
                 boot_id=shown.boot_id,
+                manifest=manifest,
             )
         )
 
