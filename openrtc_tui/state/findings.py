@@ -32,8 +32,10 @@ _OWN: Final[dict[str, tuple[str, Severity]]] = {
     "caller_gone": ("a session with nobody on the line", "info"),
     "deadline_too_short": ("calls will outlast the deadline", "warning"),
     "foreign": ("membership is not valid", "bad"),
+    "manifest_unreadable": ("its manifest file or URL gives none", "warning"),
     "not_answering": ("callers stay alone", "bad"),
     "second_signal_cuts": ("a second signal cuts its calls", "warning"),
+    "session_observer_failing": ("a session observer fails", "warning"),
     "stuck": ("stuck", "warning"),
     "untagged": ("runs without a version", "info"),
 }
