@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 help:
-	@sed -n 's/^#  \{0,1\}//p' Makefile | sed -n '1,7p'
+	@sed -n 's/^#  \{0,1\}//p' Makefile | sed -n '1,9p'
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "OpenRTC Deploy needs Python 3.11 or newer; name one with PYTHON=/path/to/python"; exit 1; }

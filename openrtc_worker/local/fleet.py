@@ -153,6 +153,9 @@ class EmbeddedFleet:
             *("--isolation", plan.isolation),
             *("--operator-keys", str(self._directory.operator_keys)),
             *("--state-dir", str(self._directory.state_dir(spec.name))),
+            *("--fleet", FLEET),
+            *("--membership-secret-file", str(self._directory.secret_file(spec.version))),
+            *("--release-keys", str(self._directory.release_keys)),
         ]
 
     def _write_files(self) -> None:

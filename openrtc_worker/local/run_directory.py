@@ -112,6 +112,7 @@ class RunDirectory:
 
     def write_fleet_file(self, workers: Sequence[WorkerSpec], *, rollout: Rollout) -> Path:
         """Write what the dashboard opens; complete or not there at all."""
+        socket = self.platform_socket
         lines = [
             "# An embedded fleet: simulated calls, no media. It is gone when the program that made it ends.",
             f"fleet: {json.dumps(rollout.fleet)}",
@@ -121,6 +122,9 @@ class RunDirectory:
             f"  from: {json.dumps(rollout.from_version)}",
             f"  to: {json.dumps(rollout.to_version)}",
             f"drain: {{timeout: {rollout.drain_timeout}s}}",
+            f"membership: {{masters: [{{file: {json.dumps(str(self.master_file))}}}]}}",
+            f"manifest: {{key_file: {json.dumps(str(self.release_key_file))}, publish: put}}",
+            *([] if socket is None else [f"rollback: {{local: {json.dumps(str(socket))}}}"]),
             "workers:",
             *(f"  - {{name: {worker.name}, url: {json.dumps(worker.control_url)}}}" for worker in workers),
         ]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
 from livekit import api
 
 from openrtc_tui.fleet_file import load_fleet_file
+from openrtc_tui.operations.platforms.local import LocalPlatform
+from openrtc_worker.contract.membership import FleetVerifier
+from openrtc_worker.contract.snapshot import decode_snapshot
 from tests.support.processes import Program, clean_env, members_of_group, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
 
 def start_fleet(directory: Path, *arguments: str, **env: str) -> Program:
@@ -127,3 +134,46 @@ async def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path):
         assert "operators" in fleet.events()[-1]["message"]
     finally:
         fleet.kill()
+
+
+async def test_a_version_that_is_gone_is_brought_up_again_where_it_was(tmp_path):
+    """What a rollback asks of its platform, when no worker of the good version runs any more."""
+    directory = Path(tempfile.mkdtemp(prefix="or-"))  # short: the fleet's socket lives in it
+    fleet = start_fleet(tmp_path, "--isolation", "thread", "--dir", str(directory))
+    try:
+        await fleet.has(event="ready", within=90)
+        platform = LocalPlatform(directory / "platform.sock")
+        [first] = fleet.events(event="worker", state="starting", name="voice-a-1")
+        assert not (await platform.roll_back("v1.0.0", token="", op_id="op-0", reason=None)).changed
+        os.kill(first["pid"], signal.SIGKILL)  # its calls are long: a drain would take minutes
+        await fleet.has(event="worker", state="exited", name="voice-a-1", within=90)
+        assert "v1.0.0: 0 of 1 workers run" in (await platform.describe("v1.0.0")).detail
+        assert (await platform.roll_back("v1.0.0", token="", op_id="op-1", reason=None)).detail == (
+            "voice-a-1 being started"
+        )
+        [_, again] = await fleet.has(2, event="worker", state="starting", name="voice-a-1")
+        assert again["pid"] != first["pid"]
+        file = load_fleet_file(directory / "fleet.yaml")
+        url = next(worker.url for worker in file.workers if worker.key == "voice-a-1")
+        master = file.membership.masters[0].file.read_text()
+        async with aiohttp.ClientSession() as http:
+            snapshot = await served(http, url)
+        assert (snapshot.deployment_version, snapshot.fleet) == ("v1.0.0", "demo")
+        claim = snapshot.membership
+        FleetVerifier(masters=[master]).verify(
+            token=claim.token, version="v1.0.0", worker_id="voice-a-1", timestamp=claim.timestamp
+        )
+    finally:
+        fleet.kill()
+        await nothing_left(fleet)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def served(http: aiohttp.ClientSession, url: str) -> RuntimeSnapshot:
+    """The snapshot of a worker that is being started, once it answers."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with http.get(f"{url}/v1/snapshot") as answer:
+                    return decode_snapshot(await answer.read())
+            await asyncio.sleep(0.1)

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from openrtc_tui.fleet_file import load_fleet_file
+from openrtc_tui.fleet_specs import LocalSpec, ManifestSpec
 from openrtc_worker.contract.keys import KeyFileError
 from openrtc_worker.contract.membership import derive_version_secret
 from openrtc_worker.local.fleet import FleetPlan
@@ -31,6 +32,9 @@ def test_the_fleet_file_is_one_that_the_dashboard_opens(tmp_path):
     assert (fleet.rollout.from_version, fleet.rollout.to_version) == ("v1.0.0", "v2.0.0")
     assert fleet.operator.key_file == directory.key_file
     assert fleet.drain_timeout == 600
+    assert [str(master) for master in fleet.membership.masters] == [str(directory.master_file)]
+    assert fleet.manifest == ManifestSpec(directory.release_key_file, "put")
+    assert fleet.rollback == LocalSpec(directory.platform_socket)
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "demo.pem",
         "fleet.yaml",
