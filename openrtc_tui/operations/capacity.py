@@ -22,7 +22,8 @@ NEVER_ACTED_ON: Final = frozenset({"duplicate_id", "foreign"})
 
 def accepts(row: WorkerRow) -> bool:
     """Whether new calls can be counted on to land there; what is not known does not count."""
-    return row.accepting is True and not row.closed and row.state is WorkerState.SERVING and is_ours(row)
+    counts = row.verified is not False and not row.closed and is_ours(row)
+    return row.accepting is True and row.state is WorkerState.SERVING and counts
 
 
 def is_ours(row: WorkerRow) -> bool:

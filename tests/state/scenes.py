@@ -11,6 +11,8 @@ from openrtc_tui.state.observation import (
     ContactFailed,
     FailureKind,
     HeartbeatSeen,
+    PodSeen,
+    PodsSeen,
     SnapshotSeen,
     Target,
     TargetsSeen,
@@ -27,6 +29,7 @@ from openrtc_worker.contract.snapshot import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from openrtc_tui.state.membership import Verifier
     from openrtc_tui.state.rollout import Pair
     from openrtc_tui.state.view import FleetView, Verdict, WorkerRow
 
@@ -97,9 +100,11 @@ def plain(version: str | None = "v1", *, draining: bool = False, live: int = 0, 
 class Scene:
     """A fleet whose time only moves when told to."""
 
-    def __init__(self, *keys: str, beat: float = 1.0, rollout: Pair | None = None) -> None:
+    def __init__(
+        self, *keys: str, beat: float = 1.0, rollout: Pair | None = None, verifier: Verifier | None = None
+    ) -> None:
         self.now = START
-        self.fleet = Fleet("voice", beat=beat, rollout=rollout, clock_text=utc)
+        self.fleet = Fleet("voice", beat=beat, rollout=rollout, clock_text=utc, verifier=verifier)
         self.targets(*keys)
 
     def targets(self, *keys: str | Target) -> None:
@@ -132,6 +137,10 @@ class Scene:
         """Its process is gone: the connection breaks, and the next one is refused."""
         self.fail(key, "broken", "the event stream ended without a goodbye")
         self.fail(key, "refused", "connection refused")
+
+    def pods(self, *pods: PodSeen) -> None:
+        """The platform shows exactly these."""
+        fold(self.fleet, PodsSeen(pods), self.now)
 
     def audit(self, key: str, event: str, **fields: Any) -> None:
         fold(self.fleet, AuditSeen(key, {"event": event, **fields}), self.now)
