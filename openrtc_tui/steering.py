@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from openrtc_tui.operations.executor import Executor
-from openrtc_tui.operations.history import open_requests, plans_of, publications
+from openrtc_tui.operations.history import active_before, open_requests, plans_of
 from openrtc_tui.operations.journal import JournalError, state_folder
 from openrtc_tui.operations.keeper import ManifestKeeper
 from openrtc_tui.operations.plan_lock import PlanLock, PlanRunsElsewhere
@@ -176,7 +176,7 @@ class Steering:
                     raise CannotSteer("promoting needs the version that is to take the calls")
                 made = plan_promote(view, version, publishes=publishes, reason=reason, operator=self._operator)
             else:
-                history = [found.active for found in publications(records) if found.taken]
+                history = active_before(records)
                 good, left = rollback_versions(view, version, bad=bad, history=history)
                 made = plan_rollback(
                     view,

@@ -99,6 +99,24 @@ def publications(records: Iterable[Mapping[str, Any]]) -> tuple[Publication, ...
     return tuple(found.values())
 
 
+def active_before(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    """The versions that were active, one entry for each manifest that was published, the oldest first.
+
+    Before the first manifest every version takes calls: then it is the one that its plan was leaving.
+    """
+    published = [found for found in publications(records) if found.taken]
+    left = _left_by(records, published[0].op_id) if published else None
+    first = ((left,),) if left is not None else ()
+    return (*first, *(found.active for found in published))
+
+
+def _left_by(records: Iterable[Mapping[str, Any]], op_id: str) -> str | None:
+    """The version that the plan of the publication *op_id* leaves."""
+    plan_id = next((record.get("plan_id") for record in records if record.get("op_id") == op_id), None)
+    found = plans_of(record for record in records if record.get("plan_id") == plan_id)
+    return next((journaled.plan.from_version for journaled in found.values()), None)
+
+
 def highest_seq(records: Iterable[Mapping[str, Any]]) -> int:
     """The highest ``seq`` that was ever about to be published, whatever came of it; 0 when none was."""
     return max((publication.seq for publication in publications(records)), default=0)
