@@ -149,11 +149,20 @@ def test_a_manifest_just_published_is_given_time_to_be_seen_before_the_platform_
     assert isinstance(advance(journal.plan, journal.progress, behind, NOW + 16), Stop)
 
 
-def test_with_nobody_ready_at_all_both_versions_are_named_before_the_platform_is_asked():
+@pytest.mark.parametrize("bad", [{"state": "cordoned"}, {"shown": WorkerState.LOST}, {"held": None}])
+def test_with_nobody_ready_at_all_both_versions_are_named_before_the_platform_is_asked(bad):
     """The bad version crashed: a manifest that takes calls from nobody lets the first good worker take them."""
-    dead = fleet(worker("b", "v2", held=(4, V2), state="cordoned"), rollout=("v1", "v2"))
+    dead = fleet(worker("b", "v2", **{"held": (4, V2), "connected": False, **bad}), rollout=("v1", "v2"))
     journal = cold(dead)
     assert advance(journal.plan, journal.progress, dead, NOW) == Publish(active=BOTH)
+
+
+def test_naming_both_versions_leaves_no_callers_of_a_third_one_without_workers():
+    rows = (worker("b", "v2", held=(4, BOTH), state="cordoned"), worker("c", "v3", agent="billing"))
+    journal = cold(fleet(*rows, rollout=("v1", "v2")))
+    decision = advance(journal.plan, journal.progress, fleet(*rows), NOW)
+    assert isinstance(decision, Stop)
+    assert "billing" in decision.why
 
 
 def test_a_platform_is_asked_again_under_the_same_identity_after_a_kill_and_not_when_its_answer_is_known():

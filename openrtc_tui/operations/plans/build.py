@@ -206,8 +206,7 @@ def plan_rollback(
     start = _start(good, bad, platform, short=bool(short), publishes=publishes) if wait else ()
     steps: list[Step] = []
     if publishes and start and platform is not None and platform.ends_other:
-        open_to_both = tuple(msgspec.structs.replace(need, room=0) for need in needs)
-        steps.append(PublishStep(active=(good, bad), needs=open_to_both))
+        steps.append(PublishStep(active=(good, bad), widens=True))
     steps += start
     if (short and wait) or start:
         steps.append(ReadyStep(version=good, needs=needs, within=within))

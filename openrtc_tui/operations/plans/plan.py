@@ -47,10 +47,15 @@ class Subject(_Data, frozen=True, kw_only=True):
 
 
 class PublishStep(_Data, frozen=True, kw_only=True, tag="publish"):
-    """Publish a manifest that names exactly *active*, while its workers that are ready to take meet *needs*."""
+    """Publish a manifest that names exactly *active*, while its workers that are ready to take meet *needs*.
+
+    With ``widens`` it only lets more versions take calls than now: somebody has to be ready for those agents alone
+    that lose a worker by it. With nobody left at all, it is what lets the first good worker take calls.
+    """
 
     active: tuple[str, ...]
     needs: tuple[Need, ...] = ()
+    widens: bool = False
 
 
 class StartStep(_Data, frozen=True, kw_only=True, tag="start"):

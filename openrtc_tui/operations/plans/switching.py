@@ -55,7 +55,7 @@ def publish(step: PublishStep, moment: Moment) -> Decision:  # noqa: PLR0911 - a
         if moment.now > until:
             return Stop(why=f"nobody knows whether the manifest was published: {progress.detail or 'no answer'}")
         return Wait(what="a worker to show the manifest, whose answer was lost", until=until)
-    why = _unfit(step, moment.plan, view, held)
+    why = _unfit(step, moment.plan, view)
     return Stop(why=why) if why else Publish(active=step.active)
 
 
@@ -71,13 +71,13 @@ def _published(step: PublishStep, seq: int | None) -> str:
     return f"manifest{number} names {', '.join(step.active) or 'no version'}"
 
 
-def _unfit(step: PublishStep, plan: Plan, view: FleetView, held: sight.Held | None) -> str:
+def _unfit(step: PublishStep, plan: Plan, view: FleetView) -> str:
     """Why the manifest must not be published now, whatever was so when the plan was made; empty when it may."""
-    losing = [row for row in view.rows if _loses(row, step)]
-    if held is not None and held.active <= frozenset(step.active) and not losing:
-        return ""  # it takes calls from nobody, and it is what lets the first one that is ready take them
-    served = {agent_of(row) for row in losing} - {(need.agent_name, need.deployment) for need in step.needs}
+    served = {agent_of(row) for row in view.rows if _loses(row, step)}
+    served -= {(need.agent_name, need.deployment) for need in step.needs}
     needs = (*step.needs, *(Need(agent_name=name, deployment=at) for name, at in sorted(served)))
+    if step.widens and not needs:
+        return ""
     short = [
         lack
         for lack in lacks([row for row in view.rows if row.version in step.active], needs)

@@ -81,7 +81,7 @@ def calls_words(plan: Plan) -> str:
 
 def room_words(rooms: Iterable[Room]) -> str:
     """``v1: 3 workers ready, room for 40 · v2: none ready, 7 calls live``."""
-    return " · ".join(_room(room) for room in rooms) or "no worker"
+    return " · ".join(_room(room) for room in rooms) or "no worker ready yet"
 
 
 def run_of(  # noqa: PLR0917 - what a run is made of, in the order of advance()
