@@ -135,7 +135,7 @@ def _line(record: dict[str, Any]) -> str:
     shown = printable_tree(record, MAX_SHOWN)
     when = rfc3339(record.get("timestamp")) or "no time"
     who = " ".join(str(shown.get(name) or "-") for name in ("event", "actor", "target", "result", "version"))
-    extra = "".join(f" {name}={_value(shown[name])}" for name in shown if name not in RESERVED_NAMES)
+    extra = "".join(f" {_value(name)}={_value(shown[name])}" for name in shown if name not in RESERVED_NAMES)
     return f"{when} {who}{extra}"
 
 
