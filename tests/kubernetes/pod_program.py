@@ -16,7 +16,7 @@ from tests.support.pool_program import call
 
 def main() -> int:
     arguments = json.loads(os.environ.get("WORKER", "{}"))
-    arguments = {"isolation": "thread", "drain_linger": 0.2, **arguments}
+    arguments = {"isolation": "thread", "drain_linger": 0.2, "state_dir": os.environ.get("STATE_DIR"), **arguments}
     pool = AgentPool(deployment_version=os.environ["DEPLOYMENT_VERSION"], **arguments)
     pool.add("booking", entrypoint=call)
     return pool.run()
