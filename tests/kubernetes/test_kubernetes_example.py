@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.kubernetes.namespace import Namespace
-        from tests.support.worker_process import Switchboard
+    from tests.support.worker_process import Switchboard
 
 Shipped = tuple[Example, Voice]
 
