@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from openrtc_tui.operations.intent import Intent, Refusal
-    from openrtc_tui.operations.plans.plan import Plan, Run
+    from openrtc_tui.operations.plans.plan import Plan, Run, RunWord
     from openrtc_tui.operations.request import Ask
     from openrtc_tui.screens.audit import AuditScreen
     from openrtc_tui.screens.confirm import Approval
     from openrtc_tui.screens.plan import PlanScreen
     from openrtc_tui.watched import Session, Steering
-    from openrtc_tui.widgets.paint import Look
+    from openrtc_tui.widgets.paint import Line, Look
 
 SLOWEST_BEAT: Final = 0.25
 """Seconds between two looks at the fleet, at most; a fleet file with a shorter ``refresh`` makes it shorter."""
@@ -303,11 +303,11 @@ class DeployApp(App[int]):
             self._see_through(steering.carry_out(plan), plan)
 
     @work(exit_on_error=True, group="rollout")
-    async def _see_through(self, run: Awaitable[Run], plan: Plan) -> None:
-        """Carry a plan out; what it does is seen on each beat, and what it came to at once."""
+    async def _see_through(self, deed: Awaitable[Run | None], plan: Plan) -> None:
+        """Do something with a plan; what it does is seen on each beat, and what it came to at once."""
         self._runs_seen.discard(plan.plan_id)
         try:
-            await run
+            await deed
         except CannotSteer as problem:
             subject = plan.to_version or plan.from_version or plan.fleet
             self._log_of_results.add(None, subject, plan.kind, outcome="not asked", detail=str(problem))
@@ -315,38 +315,55 @@ class DeployApp(App[int]):
 
     @on(AbortWanted)
     def _abort_wanted(self) -> None:
-        steering, run = self._session.steering, self._run_in_sight()
-        if steering is None or run is None or run.word != "running" or self._asks_or_helps():
-            return
-        from openrtc_tui.screens.ask import AskScreen
-        from openrtc_tui.widgets.rollout import abort_lines, name_of
+        from openrtc_tui.widgets.rollout import abort_lines
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                steering.abort()
+        def abort(steering: Steering, _: Run) -> None:
+            steering.abort()
 
-        question = f"Abort the {name_of(run.plan)}?"
-        self.push_screen(AskScreen(question, partial(abort_lines, run), "Abort", self._look), answered)
+        self._ask_about("running", "Abort", abort_lines, abort)
 
     @on(ResumeWanted)
-    def _resume_wanted(self, message: ResumeWanted) -> None:
-        steering, run = self._session.steering, self._run_in_sight()
-        if steering is None or run is None or run.plan.plan_id != message.plan_id or self._asks_or_helps():
-            return
-        from openrtc_tui.screens.ask import AskScreen
-        from openrtc_tui.widgets.rollout import name_of, resume_lines
+    def _resume_wanted(self) -> None:
+        from openrtc_tui.widgets.rollout import resume_lines
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._see_through(steering.resume(run.plan.plan_id), run.plan)
+        def resume(steering: Steering, run: Run) -> None:
+            self._see_through(steering.resume(run.plan.plan_id), run.plan)
 
-        question = f"Resume the {name_of(run.plan)}?"
-        self.push_screen(AskScreen(question, partial(resume_lines, run), "Resume", self._look), answered)
+        self._ask_about("interrupted", "Resume", resume_lines, resume)
 
     @on(RunDismissed)
     def _run_dismissed(self, message: RunDismissed) -> None:
-        self._runs_seen.add(message.plan_id)
-        self._show()
+        from openrtc_tui.widgets.rollout import give_up_lines
+
+        def give_up(steering: Steering, run: Run) -> None:
+            self._see_through(steering.abandon(run.plan.plan_id), run.plan)
+
+        if not self._ask_about("interrupted", "Give up", give_up_lines, give_up):
+            self._runs_seen.add(message.plan_id)
+            self._show()
+
+    def _ask_about(
+        self,
+        word: RunWord,
+        verb: str,
+        facts: Callable[[Run, int], Sequence[Line]],
+        then: Callable[[Steering, Run], None],
+    ) -> bool:
+        """Ask before *verb* is done to the plan in sight; False where none is *word*, or nobody may act."""
+        steering, run = self._session.steering, self._run_in_sight()
+        if steering is None or run is None or run.word != word or self._asks_or_helps():
+            return False
+        from openrtc_tui.screens.ask import AskScreen
+        from openrtc_tui.widgets.rollout import name_of
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                then(steering, run)
+
+        self.push_screen(
+            AskScreen(f"{verb} the {name_of(run.plan)}?", partial(facts, run), verb, self._look), answered
+        )
+        return True
 
     # ------------------------------------------------------------------ audit
     @on(AuditWanted)

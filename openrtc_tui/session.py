@@ -61,6 +61,7 @@ class FleetSession:
         self._clock = clock
         self._sleep = sleep
         self._live: LiveFleet | None = None
+        self._steering: Steering | None = None
         self._unsaid: list[tuple[str, str, Severity]] = []
         pair = (file.rollout.from_version, file.rollout.to_version) if file.rollout is not None else None
         self._preview = Fleet(file.name, beat=file.refresh, rollout=pair)
@@ -117,12 +118,20 @@ class FleetSession:
         self._live = live
         for text, detail, severity in self._unsaid:
             live.say(text, detail, severity)
-        await live.run()
+        if live.read_only:
+            await live.run()
+            return
+        from openrtc_tui.steering import Steering
+
+        steering = self._steering = Steering(live, clock=self._clock, sleep=self._sleep)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(live.run())
+            group.create_task(steering.tend())
 
     @property
     def steering(self) -> Steering | None:
         """Who carries out plans; None until the fleet is watched, and where nothing may be asked."""
-        return None
+        return self._steering if self._live is not None and not self._live.read_only else None
 
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)

@@ -45,7 +45,7 @@ class Steering(Protocol):
         keys: Sequence[str] = (),
         reason: str | None = None,
         wave: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - what a drain is given, sent to workers
     ) -> Plan:
         """What would be done, asking the platform where it matters; changes nothing. Raises :class:`CannotSteer`."""
 
@@ -54,6 +54,9 @@ class Steering(Protocol):
 
     async def resume(self, plan_id: str) -> Run:
         """Go on with an interrupted plan, looking first. Raises :class:`CannotSteer`."""
+
+    async def abandon(self, plan_id: str) -> None:
+        """Give an interrupted plan up: what was done stays done. Raises :class:`CannotSteer`."""
 
     def abort(self) -> None:
         """Begin no further step; what was done stays done."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
+from openrtc_tui.screens.audit import AuditScreen, EventTable, SearchInput
 from openrtc_tui.screens.confirm import ConfirmScreen
 from openrtc_tui.screens.details import DetailsScreen
 from openrtc_tui.screens.dialog import CancelButton, ChallengeField, ReasonField
+from openrtc_tui.screens.plan import PlanScreen
 from openrtc_tui.widgets.filter import FilterInput
 from openrtc_tui.widgets.paint import Line, Look, Span, fit
 from openrtc_tui.widgets.scroller import Scroller
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 KEYS_WIDTH: Final = 11
 _ACTING: Final = frozenset({"drain", "cordon", "uncordon"})
+_SAME_IN_ALL: Final = frozenset({"confirm", "cancel", "app.focus_next"})
 _CONFIRMING: Final = (ConfirmScreen, CancelButton, ChallengeField, ReasonField)
 
 
@@ -59,9 +62,12 @@ def sections_of(app: App[int], main: Screen[None], about: Callable[[Binding], st
     sections = [section("THE FLEET", [*here, *below], app, about)]
     if acting:
         sections.append(section("A CONFIRMATION", _declared(*_CONFIRMING), app, about))
+        planning = [each for each in _declared(PlanScreen) if each.action not in _SAME_IN_ALL]
+        sections.append(section("A PLAN, BEFORE IT IS CONFIRMED", planning, app, about))
     return [
         *sections,
         section("DETAILS", details, app, about),
+        section("AUDIT", _declared(EventTable, SearchInput, AuditScreen), app, about),
         section("THE FILTER", _declared(FilterInput), app, about),
         section("ANYWHERE", anywhere, app, about),
     ]

@@ -300,8 +300,7 @@ class MainScreen(Screen[None]):
         self.post_message(AbortWanted())
 
     def action_resume(self) -> None:
-        if self._run is not None:
-            self.post_message(ResumeWanted(self._run.plan.plan_id))
+        self.post_message(ResumeWanted())
 
     def action_audit(self) -> None:
         self.post_message(AuditWanted())

@@ -132,6 +132,7 @@ class PlanScreen(Dialog[Plan]):
 
     def _say(self, lines: Sequence[Line]) -> None:
         room = self.app.size.height
+        room -= 2 if self._look.palette.plain else 0  # the frame
         low = room < LOW and len(lines) > room - AROUND[0]
         self.set_class(low, "-low")
         height = max(3, min(len(lines), room - AROUND[low]))

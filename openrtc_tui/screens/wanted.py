@@ -51,16 +51,13 @@ class AbortWanted(Message):
     """The operator wants the plan under way to begin nothing further."""
 
 
-@dataclass
 class ResumeWanted(Message):
-    """The operator wants an interrupted plan to go on."""
-
-    plan_id: str
+    """The operator wants the interrupted plan in sight to go on."""
 
 
 @dataclass
 class RunDismissed(Message):
-    """The operator has seen what came of a plan."""
+    """The operator has seen what came of a plan; one that was interrupted they want to give up."""
 
     plan_id: str
 

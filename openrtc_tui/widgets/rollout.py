@@ -57,7 +57,7 @@ def _heading(run: Run, setting: Setting, look: Look, width: int, *, read_only: b
     if run.word == "running":
         keys = [] if read_only else [("A", "Abort")]
     elif run.word == "interrupted" and not read_only:
-        keys = [("r", "Resume"), ("esc", "Dismiss")]
+        keys = [("r", "Resume"), ("esc", "Give up")]
     else:
         keys = [("esc", "Dismiss")]
     right = [span for key, what in keys for span in (Span(f"  {key}", "key"), Span(f" {what}", "muted"))]
@@ -141,6 +141,13 @@ def abort_lines(run: Run, width: int) -> list[Line]:
     if run.next:
         lines += [[], *wrap(f"It would go on with: {run.next}", "muted", width)]
     return lines
+
+
+def give_up_lines(run: Run, width: int) -> list[Line]:
+    """What giving an interrupted plan up means."""
+    left = [line for item in left_to_do(run) for line in wrap(item, "strong", width)]
+    text = "What was done stays done, and it is not shown any more. It will not be done by this plan:"
+    return [*wrap(text, "text", width), [], *left]
 
 
 def resume_lines(run: Run, width: int) -> list[Line]:

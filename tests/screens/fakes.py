@@ -27,6 +27,7 @@ class FakeSteering:
         self.carried_out: list[Plan] = []
         self.resumed: list[str] = []
         self.aborted = 0
+        self.abandoned: list[str] = []
         self.run: Run | None = None
         self.stopped: tuple[Run, ...] = ()
         self.refusal = ""
@@ -55,6 +56,10 @@ class FakeSteering:
     async def resume(self, plan_id: str) -> Run:
         self.resumed.append(plan_id)
         return self.stopped[0]
+
+    async def abandon(self, plan_id: str) -> None:
+        self.abandoned.append(plan_id)
+        self.stopped = tuple(run for run in self.stopped if run.plan.plan_id != plan_id)
 
     def abort(self) -> None:
         self.aborted += 1

@@ -232,7 +232,9 @@ DONE = msgspec.structs.replace(
     RUNNING,
     word="done",
     progress=Progress(step=4, since=fleets.AT),
-    doing="v2.0.0 is left: dropped 0 PROVEN",
+    doing="",
+    until=None,
+    next="",
     done=(*RUNNING.done, "v2.0.0 drained: 3 workers", "v2.0.0 is left: dropped 0 PROVEN"),
 )
 

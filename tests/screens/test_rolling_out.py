@@ -340,11 +340,16 @@ async def test_an_interrupted_plan_is_resumed_after_a_question() -> None:
     assert steering.resumed == [plans.INTERRUPTED.plan.plan_id]
 
 
-async def test_an_interrupted_plan_is_dismissed_for_as_long_as_the_dashboard_is_open() -> None:
+async def test_an_interrupted_plan_is_given_up_after_a_question() -> None:
     app, steering = on()
     steering.stopped = (plans.INTERRUPTED,)
     async with app.run_test() as pilot:
         await beat(app, pilot)
-        await pilot.press("escape")
+        await pilot.press("escape", "enter")
+        assert await beat(app, pilot) != ""
+        assert steering.abandoned == []
+        await pilot.press("escape", "y")
+        await pilot.pause()
         assert await beat(app, pilot) == ""
     assert steering.resumed == []
+    assert steering.abandoned == [plans.INTERRUPTED.plan.plan_id]
