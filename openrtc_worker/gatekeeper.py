@@ -60,7 +60,8 @@ class Gatekeeper:
         self._changed = changed
         self._keys: OperatorKeys | None = None
         self._kept: KeptManifest | None = None
-        self._defer: Callable[[Callable[[], None]], None] | None = None
+        self._defer: Callable[[Callable[[], None]], None] = lambda write: write()
+        self._token: str | None = None
         self._source = None if settings.manifest is None else ManifestSource(settings.manifest)
         self._refused: tuple[str, str] | None = None
         self._following: asyncio.Task[None] | None = None
@@ -89,6 +90,7 @@ class Gatekeeper:
         if kept is not None:
             self._recall(kept)
         self._kept, self._defer = kept, defer
+        self._keep()  # one may have been put already: the endpoint was there first
         if self._source is not None:
             looked = asyncio.Event()
             self._following = asyncio.create_task(self._follow(self._source, looked), name="openrtc-manifest")
@@ -138,25 +140,26 @@ class Gatekeeper:
                 " NAME.pub.pem files",
             )
         manifest = verify_manifest(token, keys=self._keys.known, fleet=self._settings.fleet)
-        before = self._holder.allows
         effect = self._holder.take(manifest)
         if effect == "started":
             self._changed()  # before anything that takes time: every offer until then is a detour for its caller
-            self._tell(manifest, before, by)
-            if self._kept is not None and self._defer is not None:
-                kept, text = self._kept, token.strip()
-                self._defer(lambda: kept.keep(text))
+            self._tell(manifest, by)
+            self._token = token.strip()
+            self._keep()
         return effect
 
-    def _tell(self, manifest: Manifest, before: bool, by: Requester) -> None:
+    def _keep(self) -> None:
+        kept, token = self._kept, self._token
+        if kept is not None and token is not None:
+            self._defer(lambda: kept.keep(token))
+
+    def _tell(self, manifest: Manifest, by: Requester) -> None:
         allows = self._holder.allows
         logger.info(
             "manifest %d: %s may take calls; this worker %s",
             manifest.seq,
             ", ".join(manifest.active) or "nobody",
-            {(True, False): "is gated from now on", (False, True): "takes calls again"}.get(
-                (before, allows), "takes calls" if allows else "stays gated"
-            ),
+            "takes them" if allows else "is gated",
         )
         self._trail.act(
             audit.MANIFEST_ACCEPTED,
@@ -219,6 +222,9 @@ class Gatekeeper:
         await self.refresh_keys()
         if found.text is None:
             self._note(source, found.problem)
+            return
+        if found.text == self._token:
+            self._note(source, None)
             return
         try:
             self.install(found.text, by=Requester(source=source.kind))
