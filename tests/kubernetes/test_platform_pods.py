@@ -114,7 +114,11 @@ async def tending(namespace: Namespace) -> AsyncIterator[Callable[[int], Awaitab
             platform = await operator(namespace)
             stack.push_async_callback(platform.close)
             journal: list[dict[str, Any]] = []
-            keeper = await platform.keeper(lambda record: journal.append(dict(record)))
+
+            async def record(event: str, fields: Mapping[str, Any]) -> None:
+                journal.append({"event": event, **fields})
+
+            keeper = await platform.keeper(record)
             pods = await namespace.pods()
             return Tending(keeper, pods), journal, [pod["metadata"]["name"] for pod in pods]
 
@@ -145,7 +149,7 @@ async def test_costs_of_others_stay_and_those_of_a_killed_run_are_taken_away(
     await tended.tend({one: 7, two: 7})
     assert await costs(namespace) == {one: "77", two: "2"}
     platform = await operator(namespace)  # as after a kill: nothing is remembered
-    later = await platform.keeper(lambda _: None)
+    later = await platform.keeper(tended.keeper._record)
     await later.let_go()
     await platform.close()
     assert await costs(namespace) == {one: "77", two: None}
@@ -169,7 +173,7 @@ async def test_a_drained_pod_is_left_alone_while_its_replica_set_wants_it_and_go
 async def test_a_journal_that_cannot_be_written_stops_the_deed(namespace: Namespace, tending: Tend) -> None:
     tended, _, (one,) = await tending(1)
 
-    def full(_: Mapping[str, Any]) -> None:
+    async def full(_: str, __: Mapping[str, Any]) -> None:
         raise OSError("no space left on device")
 
     tended.keeper._record = full

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from openrtc_tui.operations.platforms.kubernetes.costs import COST, LOWEST, CostBook, written_by
+from openrtc_tui.operations.platforms.kubernetes.costs import COST, LOWEST, CostBook, loads_of, written_by
 from openrtc_tui.operations.platforms.kubernetes.failures import RefusedError
 from openrtc_tui.operations.platforms.kubernetes.pods import controlled_by
 from openrtc_tui.operations.platforms.platform import PlatformError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from openrtc_tui.operations.platforms.kubernetes.client import KubernetesClient
     from openrtc_tui.operations.platforms.kubernetes.costs import CostWrite, PodLoad
     from openrtc_tui.operations.platforms.kubernetes.objects import Pod, ReplicaSet
+    from openrtc_tui.state.view import FleetView
 
+    Record = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+
+BEAT: Final = 1.0
+"""Seconds between two looks at the fleet."""
 LOOK_EVERY: Final = 5.0
 """Seconds between two readings of the pods, which every decision is made from."""
 COST_MANAGER: Final = "openrtc-tui-pod-cost"
@@ -41,16 +46,57 @@ def may_end(pod: Pod, pods: Iterable[Pod], replica_sets: Iterable[ReplicaSet]) -
     return replica_set is not None and len(controlled_by(pods, replica_set)) > replica_set.spec.replicas
 
 
+async def keep(
+    keeper: PodKeeper,
+    view: Callable[[], FleetView],
+    say: Callable[[str], None],
+    sleep: Callable[[float], Awaitable[None]],
+) -> None:
+    """Tend until cancelled, then take the costs away.
+
+    Args:
+        keeper: who tends.
+        view: the fleet as it is now.
+        say: hears, once each, what becomes of a drained pod and what keeps the pods from being tended.
+        sleep: waits between two looks.
+
+    Raises:
+        Exception: what the keeper's ``record`` raises; nothing more is done then.
+    """
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            say(line)
+
+    now = 0.0
+    try:
+        while True:
+            try:
+                for tended in await keeper.tend(loads_of(view()), now):
+                    tell(f"{tended.name}: {tended.text}")
+            except PlatformError as error:
+                tell(str(error))
+            await sleep(BEAT)
+            now += BEAT
+    finally:
+        try:
+            await keeper.let_go()
+        except PlatformError as error:
+            say(f"deletion costs of pods could not be taken away: {error}")
+
+
 class PodKeeper:
     """Tends the pods of one Deployment while a plan runs; never made for a read-only dashboard.
 
     Args:
         client: the way to the cluster.
         selector: the Deployment's.
-        record: journals what is about to be done, before it is; what it raises stops the deed.
+        record: journals what is about to be done, as event and fields, before it is; what it raises stops the deed.
     """
 
-    def __init__(self, client: KubernetesClient, selector: str, record: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, client: KubernetesClient, selector: str, record: Record) -> None:
         self._client = client
         self._selector = selector
         self._record = record
@@ -102,7 +148,7 @@ class PodKeeper:
             if not may_end(pod, by_uid.values(), replica_sets):
                 tended.append(Tended(load.name, load.uid, WAITING))
                 continue
-            self._record({"event": "pod.deleted", "pod": load.name, "uid": load.uid})
+            await self._record("pod.deleted", {"pod": load.name, "uid": load.uid})
             try:
                 await self._client.delete_pod(pod.metadata.name)
             except RefusedError:
@@ -121,7 +167,7 @@ class PodKeeper:
         self._book.wrote(write, now, done=done)
 
     async def _annotate(self, name: str, uid: str, cost: int | None) -> bool:
-        self._record({"event": "pod.cost", "pod": name, "uid": uid, "cost": cost})
+        await self._record("pod.cost", {"pod": name, "uid": uid, "cost": cost})
         try:
             await self._client.annotate_pod(name, uid, {COST: None if cost is None else str(cost)}, COST_MANAGER)
         except RefusedError:

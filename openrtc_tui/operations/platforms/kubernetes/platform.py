@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from openrtc_tui.operations.platforms.kubernetes import patch
 from openrtc_tui.operations.platforms.kubernetes.config import find_cluster
 from openrtc_tui.operations.platforms.kubernetes.failures import FORBIDDEN, GONE, RefusedError, UnansweredError
-from openrtc_tui.operations.platforms.kubernetes.keeper import PodKeeper
+from openrtc_tui.operations.platforms.kubernetes.keeper import PodKeeper, keep
 from openrtc_tui.operations.platforms.kubernetes.pods import peak
 from openrtc_tui.operations.platforms.kubernetes.preflight import Facts, objections
 from openrtc_tui.operations.platforms.kubernetes.rights import RIGHTS
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.plans.plan import Objection
     from openrtc_tui.operations.platforms.kubernetes.client import KubernetesClient
     from openrtc_tui.operations.platforms.kubernetes.config import Cluster
+    from openrtc_tui.operations.platforms.kubernetes.keeper import Record
     from openrtc_tui.operations.platforms.kubernetes.objects import Deployment, Pod, Quota, ReplicaSet
     from openrtc_tui.operations.platforms.kubernetes.rights import Right
     from openrtc_tui.operations.platforms.kubernetes.versions import Choice
     from openrtc_tui.state.observation import PodSeen
+    from openrtc_tui.state.view import FleetView
 
 DRAIN_TIMEOUT: Final = 3600.0
 CUT_GRACE: Final = 30.0
@@ -228,10 +230,19 @@ class KubernetesPlatform:
             self._on_trouble(str(trouble))
             await self._sleep(_PAUSES[min(failures, len(_PAUSES)) - 1])
 
-    async def keeper(self, record: Callable[[Mapping[str, Any]], None]) -> PodKeeper:
+    async def keeper(self, record: Record) -> PodKeeper:
         """Who tends the pods while a plan runs. ``record`` journals each deed before it is done."""
         selector = (await self._deployment()).spec.selector.query()
         return PodKeeper(self._client(), selector, record)
+
+    async def keep_pods(self, view: Callable[[], FleetView], record: Record, say: Callable[[str], None]) -> None:
+        """Until cancelled, which is when the plan ends: see :func:`~.keeper.keep`."""
+        try:
+            keeper = await self.keeper(record)
+        except PlatformError as error:
+            say(f"pods are not tended: {error}")
+            return
+        await keep(keeper, view, say, self._sleep)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
