@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +16,12 @@ from tests.livekit.binary import require_server
 from tests.livekit.callers import Callers
 from tests.livekit.server import is_agent
 from tests.support.go_program import MissingProgramError
+from tests.support.proc import addresses_of, is_running
 from tests.support.processes import REPOSITORY, clean_env, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.livekit.server import LiveKitServer
 
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; the leash is Linux's too")
@@ -33,7 +35,7 @@ def test_a_real_livekit_server_is_at_hand(livekit: LiveKitServer) -> None:
 @reads_proc
 def test_it_listens_on_loopback_only(livekit: LiveKitServer) -> None:
     assert livekit._program is not None
-    listening = _addresses_of(livekit._program.process.pid)
+    listening = addresses_of(livekit._program.process.pid)
     assert f"127.0.0.1:{livekit.port}" in listening
     assert all(address.startswith("127.0.0.1:") for address in listening)
 
@@ -88,7 +90,7 @@ async def test_it_dies_with_the_tests_even_when_they_are_killed(server_binary: P
     finally:
         tests.kill()
         tests.communicate()
-    await until(lambda: not _is_running(server), what="the server to end with its parent")
+    await until(lambda: not is_running(server), what="the server to end with its parent")
 
 
 def test_without_a_server_there_is_one_visible_skip(tmp_path: Path) -> None:
@@ -162,37 +164,3 @@ def _fake_go(folder: Path, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return str(path)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _addresses_of(pid: int) -> set[str]:
-    """The IPv4 and IPv6 addresses that a process listens on (TCP) or is bound to (UDP), from /proc."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(descriptor.readlink())
-        except FileNotFoundError:
-            continue
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
-    found = set()
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            listens = fields[3] == ("0A" if table.startswith("tcp") else "07")
-            if fields[9] in inodes and listens:
-                found.add(_readable(fields[1]))
-    return found
-
-
-def _readable(address: str) -> str:
-    host, _, port = address.partition(":")
-    if host == "0100007F":
-        return f"127.0.0.1:{int(port, 16)}"
-    return f"{host}:{int(port, 16)}"
