@@ -25,7 +25,7 @@ from openrtc_tui.operations.plans.progress import ABORTED, ENDED
 from openrtc_tui.operations.plans.sight import newest_manifest
 from openrtc_tui.operations.plans.words import run_of
 from openrtc_tui.operations.platforms import platform_of
-from openrtc_tui.operations.platforms.platform import PlatformError
+from openrtc_tui.operations.platforms.platform import PlatformError, TendsPods
 from openrtc_tui.operations.publisher import Publisher
 from openrtc_tui.operations.settling import audit_events, boot_of, judge, settle
 from openrtc_tui.state.observation import PodsSeen
@@ -33,7 +33,7 @@ from openrtc_tui.watched import CannotSteer
 from openrtc_worker.contract.keys import KeyFileError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.operations.history import JournaledPlan, Record
@@ -286,7 +286,7 @@ class Steering:
         )
         before, self._executor, self._busy = self._executor, executor, True
         try:
-            async with self._attended():
+            async with self._attended(), self._pods_kept(plan.plan_id):
                 run = await executor.carry_out(expected_seq=expected)
         finally:
             self._busy = False
@@ -333,6 +333,27 @@ class Steering:
                 for task in self._attendants:
                     task.cancel()
                 await asyncio.gather(*self._attendants, return_exceptions=True)
+                platform: object = self._platform
+                if isinstance(platform, TendsPods):
+                    await platform.close()
+
+    @asynccontextmanager
+    async def _pods_kept(self, plan_id: str) -> AsyncIterator[None]:
+        """Within it the platform looks after the workers' pods, where it has any."""
+        platform: object = self._platform
+        if not isinstance(platform, TendsPods):
+            yield
+            return
+
+        async def record(event: str, fields: Mapping[str, Any]) -> None:
+            await self._journal.write(event, target=str(fields.get("pod", "")), plan_id=plan_id, **fields)
+
+        task = asyncio.create_task(platform.keep_pods(self._live.view, record, self._live.say))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # a journal that is full ends the plan as well
 
     async def _keep(self) -> None:
         seen: object = None

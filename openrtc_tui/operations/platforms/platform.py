@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from openrtc_tui.operations.plans.plan import Objection
     from openrtc_tui.state.observation import PodSeen
+    from openrtc_tui.state.view import FleetView
+
+    Record: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
 class PlatformError(Exception):
@@ -87,6 +90,25 @@ class Platform(Protocol):
 
     def watch(self) -> AsyncIterator[tuple[PodSeen, ...]]:
         """All that runs, again at each change. Ends at once where the platform has nothing to watch."""
+        ...
+
+
+@runtime_checkable
+class TendsPods(Protocol):
+    """A platform that looks after the pods of its workers while a plan of this operator runs."""
+
+    async def keep_pods(self, view: Callable[[], FleetView], record: Record, say: Callable[[str], None]) -> None:
+        """Until cancelled; then what it set on them is taken away.
+
+        Args:
+            view: the fleet as it is now.
+            record: journals event and fields of what is about to be done; what it raises ends this.
+            say: hears what the operator should know, one line each.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close its connections; the next request opens them again."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.operations.platforms.kubernetes.costs import COST, LOWEST, CostBook, loads_of, written_by
 from openrtc_tui.operations.platforms.kubernetes.failures import RefusedError
@@ -11,14 +11,13 @@ from openrtc_tui.operations.platforms.kubernetes.pods import controlled_by
 from openrtc_tui.operations.platforms.platform import PlatformError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from openrtc_tui.operations.platforms.kubernetes.client import KubernetesClient
     from openrtc_tui.operations.platforms.kubernetes.costs import CostWrite, PodLoad
     from openrtc_tui.operations.platforms.kubernetes.objects import Pod, ReplicaSet
+    from openrtc_tui.operations.platforms.platform import Record
     from openrtc_tui.state.view import FleetView
-
-    Record = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 BEAT: Final = 1.0
 """Seconds between two looks at the fleet."""
@@ -167,7 +166,12 @@ class PodKeeper:
         self._book.wrote(write, now, done=done)
 
     async def _annotate(self, name: str, uid: str, cost: int | None) -> bool:
-        await self._record("pod.cost", {"pod": name, "uid": uid, "cost": cost})
+        about = {"pod": name, "uid": uid}
+        await (
+            self._record("pod.cost_removed", about)
+            if cost is None
+            else self._record("pod.cost", {**about, "cost": cost})
+        )
         try:
             await self._client.annotate_pod(name, uid, {COST: None if cost is None else str(cost)}, COST_MANAGER)
         except RefusedError:

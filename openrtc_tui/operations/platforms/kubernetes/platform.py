@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.plans.plan import Objection
     from openrtc_tui.operations.platforms.kubernetes.client import KubernetesClient
     from openrtc_tui.operations.platforms.kubernetes.config import Cluster
-    from openrtc_tui.operations.platforms.kubernetes.keeper import Record
     from openrtc_tui.operations.platforms.kubernetes.objects import Deployment, Pod, Quota, ReplicaSet
     from openrtc_tui.operations.platforms.kubernetes.rights import Right
     from openrtc_tui.operations.platforms.kubernetes.versions import Choice
+    from openrtc_tui.operations.platforms.platform import Record
     from openrtc_tui.state.observation import PodSeen
     from openrtc_tui.state.view import FleetView
 
