@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -265,6 +266,20 @@ def test_a_removed_lock_file_does_not_let_two_writers_into_one_turn(path):
     assert verify_chain(path).is_ok
 
 
+def test_a_lock_file_removed_while_it_is_being_locked_is_not_the_lock(path, monkeypatch):
+    """Whoever comes next would lock its successor, and there would be two writers."""
+    flock, lock = fcntl.flock, path.with_name("audit.jsonl.lock")
+
+    def removed_in_between(descriptor, operation):
+        flock(descriptor, operation)
+        monkeypatch.setattr(fcntl, "flock", flock)
+        lock.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", removed_in_between)
+    with ChainWriter(path, exclusive=True), pytest.raises(ChainError, match="another process"):
+        ChainWriter(path, exclusive=True)
+
+
 # ------------------------------------------------------------------------------------------ crashes and power loss
 
 
@@ -302,6 +317,14 @@ def test_two_damaged_lines_at_the_end_are_no_crash_and_stop_the_writer(path):
     with pytest.raises(ChainError, match="its end is no chain; look at it with audit verify"):
         ChainWriter(path, exclusive=True)
     assert path.read_bytes() == content
+
+
+def test_a_damaged_line_before_an_unfinished_one_is_no_crash_either(path):
+    write_chain(path, 3)
+    first, second, third = lines_in(path)
+    path.write_bytes(first + second.replace(b"alice", b"mally") + third[:20])
+    with pytest.raises(ChainError, match="its end is no chain"):
+        ChainWriter(path, exclusive=True)
 
 
 def test_killed_while_a_torn_line_is_moved_aside_it_is_moved_and_told_after_all(path):
@@ -443,6 +466,20 @@ def test_no_space_left_is_told_with_what_to_do_and_leaves_no_part_of_a_line(path
     assert verify_chain(path).is_ok
 
 
+def test_no_space_left_right_after_a_rotation_leaves_an_empty_file_and_the_chain_goes_on(path, monkeypatch):
+    disk = FakeDisk(monkeypatch)
+    with ChainWriter(path, exclusive=True, max_bytes=10) as writer:
+        writer.append(record(1))
+        disk.room = 30
+        with pytest.raises(ChainError, match="no space left"):
+            writer.append(record(2))
+        assert path.read_bytes() == b""
+        disk.room = None
+        assert writer.append(record(3)) == 2
+    assert seqs(path) == [1, 3]
+    assert verify_chain(path).is_ok
+
+
 @pytest.mark.parametrize("room", [None, 30])
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1)])
 def test_an_interruption_in_the_middle_of_a_line_leaves_no_part_of_it(path, monkeypatch, room, interruption):
@@ -567,6 +604,20 @@ def test_names_in_another_order_do_not_matter(path):
             writer.append(record(older))
     assert numbers(path) == [1, 2, 3, 4]
     assert verify_chain(path).is_ok
+
+
+def test_two_names_of_one_file_are_one_file(path):
+    """As a reader meets it when the file is rotated between two looks."""
+    write_chain(path, 2)
+    path.with_name("audit.jsonl.1").hardlink_to(path)
+    assert numbers(path) == [1, 2]
+    assert verify_chain(path).is_ok
+
+
+def test_a_copy_that_lies_beside_as_if_it_were_rotated_is_told_as_what_it_is(path):
+    write_chain(path, 2)
+    shutil.copy(path, path.with_name("audit.jsonl.1"))
+    assert str(verify_chain(path).where).endswith("line 1: line 1 of the chain stands here after line 2")
 
 
 def test_other_files_with_such_a_name_are_no_part_of_the_chain(path):

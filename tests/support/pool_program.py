@@ -5,7 +5,8 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 - ``agents``: names that all run the scripted call (default ``["booking"]``);
 - ``hook``: true for a request hook that obeys the metadata's ``hook``;
 - ``observed``: a file that a session observer appends each ended call to;
-- ``audit``: a file that the audit sink appends to; ``sink_fails``: the sink raises instead;
+- ``audit``: a file that the audit sink appends to; ``sink_fails``: the sink raises instead; ``audit_file``: the
+  sink is an ``AuditFile`` of this path;
 - ``server``: build a ``DeployServer`` with these arguments instead of a pool, run with ``openrtc_worker.run``;
 - ``cli``: run that server under livekit's own command line.
 
@@ -34,12 +35,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrtc_worker import AgentPool, DeployServer, run
+from openrtc_worker import AgentPool, AuditFile, DeployServer, run
 
 if TYPE_CHECKING:
     from livekit.agents import JobContext, JobRequest
 
     from openrtc_worker import AuditEvent, SessionEnd
+    from openrtc_worker.contract.audit import Sink as AuditSink
 
 
 LATER: set[asyncio.Task[None]] = set()
@@ -197,9 +199,11 @@ def obey(target: AgentPool | DeployServer, loop_of: list[asyncio.AbstractEventLo
 
 
 def build(arguments: dict[str, Any]) -> AgentPool | DeployServer:
-    sink = None
+    sink: AuditSink | None = None
     if "audit" in arguments or "sink_fails" in arguments:
         sink = Sink(arguments.pop("audit", None), fails=arguments.pop("sink_fails", False))
+    if "audit_file" in arguments:
+        sink = AuditFile(arguments.pop("audit_file"))
     if "observed" in arguments:
         arguments["session_observers"] = [Observer(arguments.pop("observed"))]
     on_request = hook if arguments.pop("hook", False) else None
