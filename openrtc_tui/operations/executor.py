@@ -172,6 +172,9 @@ class Executor:
             await self._write(STEP_BEGAN, step=self._progress.step)
         if self.publishing and self._progress.op_id is not None:
             await self._publish_again(self._progress.op_id)
+        for asked in self._progress.asked:
+            if asked.outcome is None:
+                await self._observe(asked)
 
     async def _step(self) -> bool:
         """One decision and its effect; True when the plan is over."""
@@ -274,7 +277,7 @@ class Executor:
             raise Halted(str(error)) from None
 
     async def _bring(self, publisher: Publisher, draft: Publication, *, again: bool = False) -> None:
-        puts = puts_of(await self._journal.records(), draft.op_id) if again else None
+        puts = puts_of(self._records, draft.op_id, plan_id=self._plan.plan_id) if again else None
         published = await publisher.publish(
             draft,
             plan_id=self._plan.plan_id,
@@ -343,6 +346,22 @@ class Executor:
             note={"wave": wave, "subject": msgspec.to_builtins(subject)},
             again=again is not None,
         )
+
+    async def _observe(self, asked: Asked) -> None:
+        """Write down what an earlier life's drain came to, where it shows; the machine asks the others again."""
+        subject = asked.subject
+        snapshot = await self._fleet.look(subject.key)
+        found = fate(self._fleet.view(), subject)
+        if found.word in {"taking", "unheard", "stale"}:
+            return
+        drain = snapshot.drain if snapshot is not None and snapshot.boot_id == subject.boot_id else None
+        if drain is not None and drain.op_id == asked.op_id:
+            outcome, detail = "started", "is draining: its snapshot names this request"
+        elif drain is not None:
+            outcome, detail = "already", "was draining already"
+        else:
+            outcome, detail = "unknown", "is gone since: it may have taken the drain"
+        await self._outcome("drain", asked.op_id, outcome, detail, target=subject.worker_id, version=subject.version)
 
     def _is_journaled(self, op_id: str) -> bool:
         return any(asked.op_id == op_id and asked.outcome is not None for asked in self._progress.asked)

@@ -122,13 +122,16 @@ def highest_seq(records: Iterable[Mapping[str, Any]]) -> int:
     return max((publication.seq for publication in publications(records)), default=0)
 
 
-def puts_of(records: Iterable[Mapping[str, Any]], publish: str) -> dict[str, Put]:
-    """Under which ``op_id`` each boot was given the manifest of the publication *publish*, by ``boot_id``."""
+def puts_of(records: Iterable[Mapping[str, Any]], publish: str, *, plan_id: str | None) -> dict[str, Put]:
+    """Under which ``op_id`` each boot was given the manifest of the publication *publish*, by ``boot_id``.
+
+    Those of the plan *plan_id*; None: those that were given it once more, later and by no plan.
+    """
     puts: dict[str, Put] = {}
     boots: dict[str, str] = {}
     for record in records:
         op_id = str(record.get("op_id"))
-        if record.get("event") == INTENT and record.get("publish") == publish and record.get("plan_id") is not None:
+        if record.get("event") == INTENT and record.get("publish") == publish and record.get("plan_id") == plan_id:
             boots[op_id] = str(record["subject"]["boot_id"])
             puts[boots[op_id]] = Put(op_id)
         elif record.get("event") == OUTCOME and op_id in boots:

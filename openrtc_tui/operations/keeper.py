@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.operations.history import publications
+from openrtc_tui.operations.history import publications, puts_of
 from openrtc_tui.operations.publisher import lacking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from openrtc_tui.operations.history import Publication
+    from openrtc_tui.operations.history import Publication, Put
     from openrtc_tui.operations.publisher import Publisher
     from openrtc_tui.state.view import FleetView, WorkerRow
 
@@ -29,8 +29,9 @@ class ManifestKeeper:
     def __init__(self) -> None:
         self._publication: Publication | None = None
         self._not_before: dict[str, float] = {}
+        self._open: dict[str, Put] = {}
 
-    def know(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def know(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Take over what the journal says."""
         newest = max(
             (found for found in publications(records) if found.token), key=lambda found: found.seq, default=None
@@ -38,6 +39,8 @@ class ManifestKeeper:
         if newest is not None and (self._publication is None or newest.seq != self._publication.seq):
             self._not_before.clear()
         self._publication = newest
+        puts = puts_of(records, newest.op_id, plan_id=None) if newest is not None else {}
+        self._open = {boot_id: put for boot_id, put in puts.items() if put.outcome is None}
 
     def due(self, view: FleetView, now: float) -> list[WorkerRow]:
         """The workers that lack it and may be asked now."""
@@ -54,7 +57,7 @@ class ManifestKeeper:
         rows = self.due(view, now)
         if not rows or self._publication is None:
             return ()
-        result = await publisher.put(self._publication, rows)
+        result = await publisher.put(self._publication, rows, self._open)
         for answer in result.answers:
             refused = answer.outcome == "refused"
             self._not_before[answer.ask.boot_id] = float("inf") if refused else now + AGAIN_AFTER

@@ -181,9 +181,12 @@ class Publisher:
             return Published(outcome=outcome, detail=f"manifest {publication.seq} {detail}", asked=1)
         return await self._put_all(publication, plan_id, reason, puts or {}, anyhow=anyhow)
 
-    async def put(self, publication: Publication, rows: Sequence[WorkerRow]) -> BatchResult:
-        """Give it once more to *rows*, which do not show it. Raises PermissionError."""
-        asks = [_ask(publication, row, None, None, {}) for row in rows]
+    async def put(self, publication: Publication, rows: Sequence[WorkerRow], puts: Mapping[str, Put]) -> BatchResult:
+        """Give it once more to *rows*, which do not show it. Raises PermissionError.
+
+        *puts* are those of an earlier life that nobody knows the outcome of, by ``boot_id``.
+        """
+        asks = [_ask(publication, row, None, None, puts) for row in rows]
         return await self._hands.send(asks, width=WIDTH, all_of_them=True)
 
     async def _put_all(

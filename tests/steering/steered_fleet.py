@@ -30,6 +30,8 @@ class SteeredFleet:
         self.board = Switchboard(directory, timing)
         self.file = directory / "fleet.yaml"
         self.workers: dict[str, WorkerProcess] = {}
+        self.ports: dict[str, int] = {}
+        """Ports of workers that are in the fleet file before they run."""
         self.more = ""
         for folder in ("operators", "releases"):
             (directory / folder).mkdir()
@@ -51,13 +53,16 @@ class SteeredFleet:
             operator_keys=str(self.directory / "operators"),
             release_keys=str(self.directory / "releases"),
             fleet=FLEET,
+            control_port=self.ports.get(name, 0),
             state_dir=str(self.directory / f"state-{name}"),
             **settings,
         )
         return worker
 
     def write(self) -> None:
-        lines = [f"  - {{name: {name}, url: '{worker.url}'}}" for name, worker in self.workers.items() if worker.url]
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
+        urls |= {name: worker.url for name, worker in self.workers.items() if worker.url}
+        lines = [f"  - {{name: {name}, url: '{url}'}}" for name, url in urls.items()]
         self.file.write_text(
             "\n".join(
                 [
