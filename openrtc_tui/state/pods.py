@@ -29,11 +29,6 @@ class Pods:
         """These are all there are now; returns whether anything changed."""
         shown = {pod.uid: pod for pod in pods}
         gone = [pod if pod.gone else replace(pod, gone=True) for uid, pod in self._by_uid.items() if uid not in shown]
-        # a pod stays gone, whatever a late list says
-        for uid, pod in shown.items():
-            before = self._by_uid.get(uid)
-            if before is not None and before.gone and not pod.gone:
-                shown[uid] = before
         merged = {pod.uid: pod for pod in gone[-KEPT_GONE:]} | shown
         changed = merged != self._by_uid
         if changed:

@@ -204,6 +204,19 @@ def test_a_token_that_stands_still_goes_stale_whatever_is_sent_with_it():
     assert not is_counted(it, "bad")
 
 
+def test_a_claim_that_was_shown_before_does_not_count_again():
+    it = scene("bad")
+    first = member("b2", "v2", it.now, seq=1)
+    it.hear("bad", first)
+    it.now += 10
+    it.hear("bad", member("b2", "v2", it.now, seq=2))
+    assert is_counted(it, "bad")
+    it.now += 1
+    it.hear("bad", member("b2", "v2", it.now, seq=3, membership=first.membership))
+    assert "went back in time" in it.row("bad").findings[0].text
+    assert not is_counted(it, "bad")
+
+
 def test_a_token_that_stands_still_goes_stale_on_heartbeats_alone():
     it = scene("bad")
     it.hear("bad", member("b2", "v2", it.now))
@@ -297,6 +310,27 @@ def test_clocks_that_drift_apart_slowly_keep_it_verified(drift):
         it.now = START + step * 60
         it.hear("a", member("b1", "v1", it.now + drift * step * 60))
         assert it.row("a").verified
+
+
+@pytest.mark.parametrize("drift", [2e-4, -2e-4])
+def test_clocks_that_drifted_far_apart_are_wrong_and_never_foreign(drift):
+    it = scene("a")
+    found = set()
+    for step in range(900):
+        it.now = START + step * 600
+        it.hear("a", member("b1", "v1", it.now + drift * step * 600))
+        found |= codes(it, "a")
+    assert found == {"wrong_clock"}
+
+
+def test_who_left_the_fleet_file_leaves_nothing_to_be_remembered_by():
+    it = scene("a", "b")
+    for key in "ab":
+        it.hear(key, member(f"b-{key}", "v1", it.now))
+    it.targets("b")
+    it.hear("b", member("b-next", "v1", it.now))
+    known = [it.fleet.identities.newest(f"worker-of-{boot}") for boot in ("b-a", "b-b", "b-next")]
+    assert known == [None, None, it.now]
 
 
 def test_a_clock_that_is_set_a_little_is_no_replay():

@@ -149,6 +149,27 @@ def test_a_pod_that_is_gone_after_the_goodbye_changes_nothing():
     assert (it.row("a").state, it.verdict("a").word) == ("exited", "proven")
 
 
+def test_the_last_word_of_a_worker_holds_when_its_pod_is_gone():
+    it = scene(live=2, state="draining")
+    it.pods(pod(killed_at=it.now + 30))
+    it.hear("a", inside(state="exited", live=1, counts={"completed": 1}), bye=True)
+    before = it.verdict("a")
+    it.pods()
+    assert it.verdict("a") == before
+    assert not any("killed" in line for line in it.lines())
+
+
+def test_a_pod_that_is_shown_again_was_never_gone():
+    it = scene(live=2)
+    it.pods(pod())
+    it.pods()  # a list that was cut short
+    it.pods(pod(killed_at=it.now + 30))
+    it.beat("a")
+    assert (it.row("a").state, it.row("a").killed_at, it.verdict("a").word) == ("serving", it.now + 30, "open")
+    it.pods()
+    assert (it.verdict("a").word, it.verdict("a").confirmed) == ("violated", 2)
+
+
 def test_a_drained_pod_that_is_gone_has_exited():
     it = scene(state="drained", live=0)
     it.pods(pod())
