@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from openrtc_worker.contract.chain import (
     ChainError,
+    ChainMissing,
     ChainWriter,
     RecordRefused,
     Word,
@@ -39,6 +40,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "trail" / "audit.jsonl"
+
+
+@pytest.fixture
+def key():
+    return Ed25519PrivateKey.generate()
 
 
 def python(program: str, *arguments: object, **options) -> subprocess.CompletedProcess[str]:
@@ -139,7 +145,7 @@ def test_a_file_that_never_was_a_chain_is_refused_and_not_touched(path, content)
 
 def test_a_missing_file_is_told_in_one_line(path):
     for look in (verify_chain, lambda missing: list(read_chain(missing))):
-        with pytest.raises(ChainError, match="no such file"):
+        with pytest.raises(ChainMissing, match="no such file"):
             look(path)
 
 
@@ -314,7 +320,7 @@ def test_two_damaged_lines_at_the_end_are_no_crash_and_stop_the_writer(path):
     first, second, third, fourth = lines_in(path)
     path.write_bytes(first + second + third.replace(b"alice", b"mally") + fourth.replace(b"alice", b"mally"))
     content = path.read_bytes()
-    with pytest.raises(ChainError, match="its end is no chain; look at it with audit verify"):
+    with pytest.raises(ChainError, match="its end is no chain; look at it with audit verify, and move it away"):
         ChainWriter(path, exclusive=True)
     assert path.read_bytes() == content
 
@@ -349,6 +355,7 @@ def test_killed_while_a_torn_line_is_moved_aside_it_is_moved_and_told_after_all(
 def test_killed_in_the_middle_of_a_rotation_the_chain_goes_on(path):
     write_chain(path, 3)
     path.rename(path.with_name("audit.jsonl.1"))
+    assert numbers(path) == [1, 2, 3]
     assert write_chain(path, 1) == [4]
     path.rename(path.with_name("audit.jsonl.2"))
     path.touch(mode=0o600)
@@ -629,12 +636,13 @@ def test_other_files_with_such_a_name_are_no_part_of_the_chain(path):
     assert write_chain(path, 1) == [3]
 
 
-def test_a_file_cut_under_its_writer_shows_the_gap(path):
+def test_a_file_cut_under_its_writer_shows_the_gap(path, caplog):
     with ChainWriter(path, exclusive=True) as writer:
         for index in range(1, 4):
             writer.append(record(index))
         os.truncate(path, len(lines_in(path)[0]))
         assert writer.append(record(4)) == 4
+    assert f"{path}: it was written up to line 3 of the chain and ends with line 1" in caplog.text
     verdict = verify_chain(path)
     assert verdict.word is Word.TAMPERED
     assert verdict.where == "audit.jsonl line 2: lines 2 to 3 of the chain are missing before it"
@@ -656,12 +664,30 @@ def test_reading_while_it_is_rotated_sees_each_line_once(path):
     assert [first, *(each["chain"] for each in reading)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_whoever_verifies_while_others_write_and_rotate_sees_a_whole_chain(path, key):
+    """Never a gap, never lines behind the checkpoint; only the very last line may be seen half written."""
+    stop = threading.Event()
+    write_chain(path, 1)
+
+    def write():
+        with ChainWriter(path, exclusive=True, checkpoint_key=key, kid="alice", max_bytes=2_000) as writer:
+            while not stop.is_set() and writer.head.chain < 3_000:
+                writer.append(record(writer.head.chain))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        verdicts = [verify_chain(path) for _ in range(40)]
+    finally:
+        stop.set()
+        thread.join()
+    assert {str(each.where) for each in verdicts if not each.is_ok and "unfinished" not in str(each.where)} == set()
+    lengths = [each.lines for each in verdicts]
+    assert lengths == sorted(lengths)
+    assert verify_chain(path, {"alice": key.public_key()}).is_ok
+
+
 # ------------------------------------------------------------------------------------------------- checkpoints
-
-
-@pytest.fixture
-def key():
-    return Ed25519PrivateKey.generate()
 
 
 def test_a_checkpoint_stands_beside_the_file_after_each_line(path, key):

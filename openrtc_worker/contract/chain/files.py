@@ -16,7 +16,15 @@ from typing import IO, TYPE_CHECKING, Final
 
 from openrtc_worker.contract.chain.checkpoint import MAX_BYTES
 from openrtc_worker.contract.chain.disk import error_of
-from openrtc_worker.contract.chain.line import MAX_LINE_BYTES, OPENING, BadLine, ChainError, Head, decode_line
+from openrtc_worker.contract.chain.line import (
+    MAX_LINE_BYTES,
+    OPENING,
+    BadLine,
+    ChainError,
+    ChainMissing,
+    Head,
+    decode_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +81,8 @@ def open_in_order(path: Path) -> list[IO[bytes]]:
     """The files of the chain at *path*, oldest first, open for reading; the caller closes them.
 
     Raises:
-        ChainError: one cannot be read, or there is none.
+        ChainMissing: there is none.
+        ChainError: one cannot be read.
     """
     opened: list[tuple[tuple[int, int, str], IO[bytes]]] = []
     seen: set[tuple[int, int]] = set()
@@ -98,7 +107,7 @@ def open_in_order(path: Path) -> list[IO[bytes]]:
             file.close()
         raise
     if not opened:
-        raise ChainError(f"{path}: no such file")
+        raise ChainMissing(f"{path}: no such file")
     return [file for _, file in sorted(opened, key=lambda pair: pair[0])]
 
 
@@ -130,7 +139,9 @@ def tail_of(descriptor: int, path: Path) -> Tail:
         tail = _tail(os.pread(descriptor, size - offset, offset), offset)
         if tail is not None:
             return tail
-    raise ChainError(f"{path}: its end is no chain; look at it with audit verify, or name another file")
+    raise ChainError(
+        f"{path}: its end is no chain; look at it with audit verify, and move it away to go on without it"
+    )
 
 
 def checkpoint_text(path: Path) -> str | None:

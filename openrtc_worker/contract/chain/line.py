@@ -37,6 +37,10 @@ class ChainError(Exception):
     """A chained file cannot be used; one line that says why and, where one thing helps, what to do."""
 
 
+class ChainMissing(ChainError):  # noqa: N818 - nothing is wrong where nothing was written yet
+    """There is no chain: neither the file nor one that was rotated away."""
+
+
 class RecordRefused(ChainError):  # noqa: N818 - the record is at fault, not the file
     """No line can hold a record: it is no JSON, too long, or has a key of the chain's own."""
 

@@ -33,7 +33,8 @@ def read_entries(path: Path | str) -> Iterator[Entry]:
     An unfinished last line is left out: nobody was told that it is written.
 
     Raises:
-        ChainError: a file cannot be read, or there is none.
+        ChainMissing: there is none.
+        ChainError: a file cannot be read.
     """
     with ExitStack() as open_files:
         for file in [open_files.enter_context(each) for each in open_in_order(Path(path))]:
@@ -55,7 +56,8 @@ def read_chain(path: Path | str) -> Iterator[dict[str, Any]]:
     :func:`verify_chain` to say.
 
     Raises:
-        ChainError: a file cannot be read, or there is none.
+        ChainMissing: there is none.
+        ChainError: a file cannot be read.
     """
     return (entry.record for entry in read_entries(path) if entry.record is not None)
 
@@ -76,7 +78,8 @@ def verify_chain(
         checkpoint: a checkpoint that was kept elsewhere; None takes the one beside the file, where there is one.
 
     Raises:
-        ChainError: a file cannot be read, or there is none.
+        ChainMissing: there is none.
+        ChainError: a file cannot be read.
     """
     check = ChainCheck()
     # before the lines: a writer at work must not seem to be behind its own checkpoint

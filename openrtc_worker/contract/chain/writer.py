@@ -174,6 +174,11 @@ class ChainWriter:
         found = tail.head or newest_rotated(self.path) or GENESIS
         if found.chain > self._head.chain:
             self._head = found
+        elif found.chain < self._head.chain:
+            logger.warning(
+                "%s: it was written up to line %d of the chain and ends with line %d; what follows leaves the gap open",
+                *(self.path, self._head.chain, found.chain),
+            )
         self._size = tail.end
         self._record_torn()
         self._in_step = True
