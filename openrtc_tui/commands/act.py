@@ -7,7 +7,7 @@ import difflib
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.commands.common import exit_of, hear_all, note, open_fleet, tell, verdict_text
+from openrtc_tui.commands.common import check_operator, exit_of, hear_all, note, open_fleet, tell, verdict_text
 from openrtc_tui.commands.exits import CommandError, Exit
 from openrtc_tui.commands.progress import Progress
 from openrtc_tui.commands.prompt import ask, can_ask
@@ -42,19 +42,9 @@ async def _run(args: argparse.Namespace) -> int:
     if args.read_only:
         raise CommandError(f"--read-only: {args.action} is not asked of any worker", Exit.REFUSED)
     live = open_fleet(args, acting=True)
-    _check_operator(live, args.action)
+    check_operator(live, args.action)
     async with live.running():
         return await _act(args, live, await hear_all(live))
-
-
-def _check_operator(live: LiveFleet, action: str) -> None:
-    if live.file.read_only:
-        raise CommandError(f"{live.file.path} says read_only: {action} is not asked of any worker", Exit.REFUSED)
-    if live.operator is None:
-        raise CommandError(
-            f"{live.file.path} names no operator, so nothing can be asked;"
-            " add operator: {name: NAME, key_file: NAME.pem}, `openrtc-tui keys new NAME` makes the key"
-        )
 
 
 async def _act(args: argparse.Namespace, live: LiveFleet, view: FleetView) -> int:

@@ -45,6 +45,17 @@ def open_fleet(args: argparse.Namespace, *, acting: bool = False) -> LiveFleet:
         raise CommandError(str(error)) from None
 
 
+def check_operator(live: LiveFleet, action: str) -> None:
+    """Raise CommandError where nothing can be asked: *action* says of what."""
+    if live.file.read_only:
+        raise CommandError(f"{live.file.path} says read_only: {action} is not asked of any worker", Exit.REFUSED)
+    if live.operator is None:
+        raise CommandError(
+            f"{live.file.path} names no operator, so nothing can be asked;"
+            " add operator: {name: NAME, key_file: NAME.pem}, `openrtc-tui keys new NAME` makes the key"
+        )
+
+
 async def hear_all(live: LiveFleet, within: float = HEARING) -> FleetView:
     """The view once every worker was heard, or failed to be reached, at least once."""
     until = time.monotonic() + within

@@ -22,6 +22,8 @@ class Exit(IntEnum):
     INCOMPLETE = 5
     """``audit verify``: lines are missing, or the last one is unfinished."""
     REFUSED = 6
+    ROLLED_BACK = 7
+    """A rollback is through, and it is proven that it dropped no call."""
     INTERRUPTED = 130
 
 
