@@ -70,9 +70,9 @@ def needs_of(rows: Iterable[WorkerRow]) -> tuple[Need, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A need that is not met: ``ready`` workers of the agent with ``room`` places known."""
+    """A need that is not met: ``ready`` workers of the agent, with ``room`` places known. Without ``need``: of any."""
 
-    need: Need
+    need: Need | None
     ready: int
     room: int
     silent: int = 0
@@ -84,6 +84,8 @@ class Lack:
 
     @property
     def text(self) -> str:
+        if self.need is None:
+            return "no worker is ready"
         who = agent_words((self.need.agent_name, self.need.deployment))
         if self.nobody:
             return f"no worker {who} is ready"
@@ -101,7 +103,7 @@ def lacks(rows: Iterable[WorkerRow], needs: Sequence[Need]) -> tuple[Lack, ...]:
         if is_ready(row):
             ready.setdefault(agent_of(row), []).append(row)
     if not needs:
-        return () if ready else (Lack(Need(agent_name="", deployment=""), 0, 0),)
+        return () if ready else (Lack(None, 0, 0),)
     short = []
     for need in needs:
         workers = ready.get((need.agent_name, need.deployment), [])

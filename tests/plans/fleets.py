@@ -116,7 +116,7 @@ class Journal:
         self.write("plan.begun")
 
     def write(self, event: str, *, at: float = NOW, **fields: Any) -> Progress:
-        self.lines.append({"event": event, "timestamp": at, "plan_id": self.plan.plan_id, **fields})
+        self.lines.append({"event": event, "timestamp": at, "plan_id": self.plan.plan_id} | fields)
         return self.progress
 
     @property
