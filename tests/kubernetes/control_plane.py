@@ -103,8 +103,10 @@ class ControlPlane:
                 {"name": "tests", "context": {"cluster": "tests", "user": user, "namespace": namespace}},
             ],
         }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config))
+        text = json.dumps(config)
+        if not path.exists() or path.read_text() != text:  # another kubectl may be reading it now
+            path.touch(mode=0o600)
+            path.write_text(text)
         return path
 
     # -- life -------------------------------------------------------------------------------------------------
