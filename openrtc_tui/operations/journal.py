@@ -146,12 +146,12 @@ class Journal:
         return record
 
     def _read(self) -> tuple[dict[str, Any], ...]:
-        from openrtc_worker.contract.chain import ChainError, read_chain
+        from openrtc_worker.contract.chain import ChainError, ChainMissing, read_chain
 
-        if not self.path.exists():
-            return ()
         try:
             return tuple(read_chain(self.path))
+        except ChainMissing:
+            return ()
         except (ChainError, OSError) as error:
             raise JournalError(f"the journal cannot be read: {printable(str(error), 400)}") from None
 

@@ -176,7 +176,7 @@ class ChainWriter:
             self._head = found
         elif found.chain < self._head.chain:
             logger.warning(
-                "%s: it was written up to line %d of the chain and ends with line %d; what follows leaves the gap open",
+                "%s: line %d of the chain was its newest and now line %d is; the chain goes on behind the gap",
                 *(self.path, self._head.chain, found.chain),
             )
         self._size = tail.end
