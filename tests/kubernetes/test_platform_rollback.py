@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from openrtc_tui.fleet_specs import KubernetesSpec
+from openrtc_tui.operations.platforms.kubernetes import KubernetesPlatform
 from openrtc_tui.operations.platforms.kubernetes.client import KubernetesClient
 from openrtc_tui.operations.platforms.kubernetes.config import find_cluster
 from openrtc_tui.operations.platforms.kubernetes.failures import RefusedError
@@ -17,7 +20,8 @@ from tests.kubernetes.namespace import eventually
 from tests.kubernetes.operators import idle, operator, rolled_to
 
 if TYPE_CHECKING:
-    from openrtc_tui.operations.platforms.kubernetes import KubernetesPlatform
+    from pathlib import Path
+
     from tests.kubernetes.api import Object
     from tests.kubernetes.namespace import Namespace
 
@@ -244,3 +248,72 @@ async def test_missing_rights_are_told_before_anything_is_asked(namespace: Names
     assert forbidden.value.for_good
     await viewer.close()
     assert await wants(namespace) == "v2"
+
+
+async def test_what_a_policy_of_the_cluster_forbids_is_told_by_the_dry_run(namespace: Namespace) -> None:
+    await rolled_to(namespace, "v1", "v2")
+    platform = await operator(namespace)
+    group = "admissionregistration.k8s.io"
+    named = {"metadata": {"name": namespace.name}, "apiVersion": f"{group}/v1"}
+    deployments = {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["UPDATE"],
+        "resources": ["deployments"],
+    }
+    rule = {
+        "expression": "object.spec.template.metadata.labels['app.kubernetes.io/version'] != 'v1'",
+        "message": "v1 has a known hole",
+    }
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name}}}
+    await namespace.apply(
+        {
+            **named,
+            "kind": "ValidatingAdmissionPolicy",
+            "spec": {"matchConstraints": {"resourceRules": [deployments]}, "validations": [rule]},
+        },
+        {
+            **named,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "spec": {"policyName": namespace.name, "validationActions": ["Deny"], "matchResources": here},
+        },
+    )
+    try:
+
+        async def refused() -> str | None:
+            found = await platform.preflight("v1", await platform.describe("v1"))
+            return next((each.text for each in found if each.code == "refused" and each.blocks), None)
+
+        assert "v1 has a known hole" in await eventually(refused, what="the policy")
+    finally:
+        for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+            await namespace.kubectl("delete", kind, namespace.name)
+        await platform.close()
+    assert await wants(namespace) == "v2"
+
+
+async def test_inside_a_pod_its_own_account_rolls_back(namespace: Namespace, tmp_path: Path) -> None:
+    """No kubeconfig anywhere: the folder of the service account, its token by file, its namespace."""
+    await rolled_to(namespace, "v1", "v2")
+    await namespace.kubectl("create", "serviceaccount", "dashboard")
+    await (await operator(namespace)).close()  # makes the Role
+    subject = f"--serviceaccount={namespace.name}:dashboard"
+    await namespace.kubectl("create", "rolebinding", "dashboard", "--role=test-alice", subject)
+    (tmp_path / "token").write_text(await namespace.kubectl("create", "token", "dashboard"))
+    (tmp_path / "namespace").write_text(namespace.name)
+    (tmp_path / "ca.crt").write_bytes(namespace.control_plane.authority.read_bytes())
+    address = urlsplit(namespace.control_plane.url)
+    environ = {"KUBERNETES_SERVICE_HOST": str(address.hostname), "KUBERNETES_SERVICE_PORT": str(address.port)}
+    cluster = find_cluster(environ=environ, home=tmp_path, service_account=tmp_path)
+    platform = KubernetesPlatform(KubernetesSpec(cluster.namespace, "voice"), cluster=cluster)
+
+    async def allowed() -> str | None:
+        try:
+            return (await platform.describe("v1")).token
+        except RefusedError:
+            return None
+
+    token = await eventually(allowed, what="the account's rights")
+    await platform.roll_back("v1", token=token, op_id="op-1", reason=None)
+    await platform.close()
+    assert await wants(namespace) == "v1"
