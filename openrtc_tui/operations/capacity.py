@@ -70,7 +70,7 @@ def needs_of(rows: Iterable[WorkerRow]) -> tuple[Need, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A need that is not met: ``ready`` workers of its agent, ``room`` places known. Without ``need``: of any agent."""
+    """A need that is not met: ``ready`` workers of its agent, ``room`` places known. No ``need``: of any agent."""
 
     need: Need | None
     ready: int

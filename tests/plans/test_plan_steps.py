@@ -316,7 +316,18 @@ def test_after_a_kill_nobody_is_asked_before_the_dashboard_has_heard_them():
     journal.asked(a, "1")
     decision = advance(journal.plan, journal.progress, fleet(unheard("a"), view.rows[-1]), NOW)
     assert isinstance(decision, Wait)
-    assert "a (not heard yet)" in decision.what
+    assert decision.what == "a to be heard or given up"
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_no_step_goes_on_while_a_target_was_neither_heard_nor_given_up(step):
+    """Before that, "nobody is left" would only mean that nobody was heard."""
+    journal = rollback()
+    journal.to_step(step)
+    started = advance(journal.plan, journal.progress, fleet(unheard("a"), unheard("b")), NOW)
+    assert started == Wait(what="a, b to be heard or given up", until=NOW + 10)
+    given_up = fleet(*pair((5, V1)).rows, replace(unheard("c"), state=WorkerState.LOST))
+    assert not isinstance(advance(journal.plan, journal.progress, given_up, NOW), Wait)
 
 
 @pytest.mark.parametrize("outcome", ["refused", "unreached", "unknown"])

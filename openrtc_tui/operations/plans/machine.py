@@ -21,7 +21,10 @@ from openrtc_tui.operations.plans.plan import (
     StartStep,
     Step,
     Stop,
+    Wait,
 )
+from openrtc_tui.state.contact import LOST_AFTER
+from openrtc_tui.state.view import WorkerState
 
 if TYPE_CHECKING:
     from openrtc_tui.operations.plans.plan import Plan, Progress
@@ -43,22 +46,37 @@ def advance(plan: Plan, progress: Progress, view: FleetView, now: float) -> Deci
     """
     if progress.step >= len(plan.steps):
         return Finish(detail=progress.done[-1] if progress.done else "")
-    why = _over(plan, progress, view)
-    return why or _step(plan.steps[progress.step], sight.Moment(plan, progress, view, now))
+    held_up = _ended(plan, progress) or _unheard(view, now) or _outage(plan, view)
+    return held_up or _step(plan.steps[progress.step], sight.Moment(plan, progress, view, now))
 
 
-def _over(plan: Plan, progress: Progress, view: FleetView) -> Stop | None:
-    """Why nothing more of the plan is done, whatever its step; None when it goes on."""
+def _ended(plan: Plan, progress: Progress) -> Stop | None:
+    """Why nothing more of the plan is done, whatever the fleet shows; None when it goes on."""
     if progress.aborted:
         return Stop(why="aborted by the operator", word="aborted")
     if progress.ended:
         return Stop(why="it has ended already")
     if plan.blocked:
         return Stop(why="; ".join(o.text for o in plan.objections if o.blocks and o.override is None))
-    outage = sight.outage(view)
-    if outage is not None and LIVEKIT_OUTAGE not in plan.overrides:
-        return Stop(why=f"{outage.text}: nothing more is done while it lasts")
     return None
+
+
+def _unheard(view: FleetView, now: float) -> Wait | None:
+    """A target that this dashboard has not heard and not given up yet: until then nobody knows who is there.
+
+    That is so after its start, when it resumes a plan, and when a target is new; :mod:`openrtc_tui.state` gives a
+    silent one up after :data:`LOST_AFTER` seconds.
+    """
+    rows = [row for row in view.rows if row.boot_id is None and row.state is WorkerState.STARTING and not row.closed]
+    silent = [row for row in rows if row.snapshot is None]
+    return Wait(what=f"{sight.names(silent)} to be heard or given up", until=now + LOST_AFTER) if silent else None
+
+
+def _outage(plan: Plan, view: FleetView) -> Stop | None:
+    outage = sight.outage(view)
+    if outage is None or LIVEKIT_OUTAGE in plan.overrides:
+        return None
+    return Stop(why=f"{outage.text}: nothing more is done while it lasts")
 
 
 def _step(step: Step, moment: sight.Moment) -> Decision:
