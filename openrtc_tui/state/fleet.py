@@ -152,6 +152,8 @@ class Fleet:
     def publish(self, worker: Worker) -> None:
         """Let the rest of the fleet know what *worker* is now."""
         key, boot = worker.key, worker.boot
+        if worker.misfit is not None:
+            happenings.misfit(self.log, worker, worker.misfit, self._last)
         self.peers.show(key, worker.claim())
         twice = boot is not None and boot.boot_id is not None and self.boots.get(boot.boot_id) is not boot
         duplicate = self.peers.is_duplicate(key)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from openrtc_tui.state.events import EventLog, Phrase, Slot
+from openrtc_tui.state.membership import FOREIGN
 from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import EventLine, Severity, Verdict, VerdictWord, WorkerState
 from openrtc_worker.contract import audit
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from openrtc_tui.state.boot import Boot
+    from openrtc_tui.state.membership import Misfit
     from openrtc_tui.state.worker import Worker
 
 NAMES, CALLS = Slot.NAMES, Slot.CALLS
@@ -207,6 +209,15 @@ def swapped(log: EventLog, key: str, now: float) -> None:
 def orphaned(log: EventLog, key: str, calls: int, now: float) -> None:
     """A worker that holds calls is no longer named by the fleet file."""
     log.say(_ORPHANED, key, now, calls)
+
+
+def misfit(log: EventLog, worker: Worker, why: Misfit, now: float) -> None:
+    """A worker is not counted on; told once of each boot and reason."""
+    if why.code in worker.told:
+        return
+    worker.told.add(why.code)
+    words = "not of this fleet: " if why.code == FOREIGN else "wrong clock: "
+    log.say(Phrase(why.code, (words, NAMES), "bad", why.text, counts_calls=False), worker.key, now)
 
 
 def terminating(log: EventLog, key: str, calls: int, now: float) -> None:

@@ -127,6 +127,15 @@ def test_a_boot_that_was_heard_as_v2_cannot_be_verified_as_v1_later():
     assert not is_counted(it, "a")
 
 
+def test_a_worker_that_does_not_belong_is_told_once():
+    it = scene("a", "b")
+    for _ in range(3):
+        for key in "ab":
+            it.hear(key, report(f"b-{key}"))
+        it.wait(3, hearing=["a", "b"])
+    assert it.lines() == ["not of this fleet: a, b | shows no membership"]
+
+
 # ------------------------------------------------------------------------- tokens that somebody read and replays
 
 
