@@ -86,6 +86,15 @@ async def test_a_change_whose_answer_was_lost_may_have_happened_unless_nothing_l
     assert error.happened is happened
 
 
+@pytest.mark.parametrize("code", [500, 503, 504])
+async def test_an_error_of_the_server_s_own_may_come_after_the_change_was_made(code):
+    """504: "the server was unable to return a response in the time allotted, but may still be processing"."""
+    error = await failure_of(lambda _: status(code, message="may still be processing the request"), change=True)
+    assert isinstance(error, UnansweredError)
+    assert error.happened is None
+    assert "may still be processing" in str(error)
+
+
 async def test_an_error_of_a_proxy_without_a_type_is_a_refusal_when_it_says_no():
     error = await failure_of(lambda _: httpx2.Response(401, content="who are you"), change=True)
     assert isinstance(error, RefusedError)
@@ -170,3 +179,12 @@ async def test_a_token_of_another_platform_is_refused_before_anything_is_asked()
     platform = KubernetesPlatform(KubernetesSpec("prod", "voice"), cluster=CLUSTER)
     with pytest.raises(PlatformError, match="make it anew"):
         await platform.roll_back("v1", token="", op_id="o", reason=None)
+
+
+async def test_an_error_whose_type_names_a_charset_is_the_api_s_all_the_same():
+    causes = [{"field": "spec.replicas", "message": "must be positive"}]
+    body = json.dumps({"kind": "Status", "code": 422, "reason": "Invalid", "details": {"causes": causes}})
+    headers = {"content-type": "application/json; charset=utf-8"}
+    error = await failure_of(lambda _: httpx2.Response(422, headers=headers, content=body), change=True)
+    assert isinstance(error, RefusedError)
+    assert (error.code, error.causes) == (422, ("spec.replicas: must be positive",))

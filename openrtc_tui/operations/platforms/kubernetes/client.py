@@ -215,9 +215,9 @@ class KubernetesClient:
         except PlatformError:
             raise
         except ApiError as error:
-            raise _refused(what, error) from error
+            raise _said_by_api(what, error, changes=changes) from error
         except httpx2.HTTPStatusError as error:
-            raise _without_status(what, error, changes=changes) from error
+            raise _said_by_http(what, error, changes=changes) from error
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, ConfigError) as error:
             raise UnansweredError(f"cannot {what} at {self._where}: {_said(error)}", happened=False) from error
         except (TimeoutError, httpx2.TimeoutException) as error:
@@ -240,7 +240,7 @@ class KubernetesClient:
             OSError,
         ) as error:
             if isinstance(error.__context__, httpx2.HTTPStatusError):  # lightkube stumbled over the error's own shape
-                raise _without_status(what, error.__context__, changes=changes) from error
+                raise _said_by_http(what, error.__context__, changes=changes) from error
             raise UnansweredError(
                 f"the answer of {self._where} makes no sense ({_said(error)}): {what}",
                 happened=None if changes else False,
@@ -251,21 +251,33 @@ def _said(error: Exception) -> str:
     return printable(str(error) or type(error).__name__, 160)
 
 
-def _refused(what: str, error: ApiError) -> RefusedError:
+def _said_by_api(what: str, error: ApiError, *, changes: bool) -> PlatformError:
     status = error.status
     details = status.details.causes if status.details and status.details.causes else []
     causes = tuple(f"{cause.field or '?'}: {cause.message or cause.reason or '?'}" for cause in details)
-    return RefusedError(what, status.code or 0, status.message or status.reason or "", causes)
+    return _answer(what, status.code or 0, status.message or status.reason or "", causes, changes=changes)
 
 
-def _without_status(what: str, error: httpx2.HTTPStatusError, *, changes: bool) -> PlatformError:
-    """An HTTP error that is not the API's own: a proxy's, or a load balancer's."""
+def _said_by_http(what: str, error: httpx2.HTTPStatusError, *, changes: bool) -> PlatformError:
+    """An HTTP error that lightkube does not take for the API's own: most often a proxy's, or a load balancer's.
+
+    It looks for the bare content type, so that one which only names its charset is an API's all the same.
+    """
     code = error.response.status_code
+    with contextlib.suppress(msgspec.MsgspecError, httpx2.StreamError, ValueError):
+        status = msgspec.json.decode(error.response.content, type=objects.Status)
+        causes = tuple(map(str, status.details.causes))
+        return _answer(what, code, status.message or status.reason, causes, changes=changes)
+    hint = " (is the login still valid?)" if code in {401, FORBIDDEN} else ""
+    return _answer(what, code, f"HTTP {code} without a word{hint}", (), changes=changes)
+
+
+def _answer(what: str, code: int, message: str, causes: tuple[str, ...], *, changes: bool) -> PlatformError:
+    """A no, or an error of the server's own: that one may come after the change was made."""
     if code < 500:
-        hint = " (is the login still valid?)" if code in {401, FORBIDDEN} else ""
-        return RefusedError(what, code, f"HTTP {code} without a word{hint}")
+        return RefusedError(what, code, message, causes)
     return UnansweredError(
-        f"HTTP {code} from what stands before the API: {what}", happened=None if changes else False
+        f"the server failed to {what} ({printable(message, 160)})", happened=None if changes else False
     )
 
 

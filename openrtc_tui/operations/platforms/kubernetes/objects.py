@@ -6,7 +6,7 @@ Every string of these came over the network; whoever shows one makes it printabl
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -231,3 +231,25 @@ class AccessStatus(_Read, frozen=True, kw_only=True):
 
 class AccessReview(_Read, frozen=True, kw_only=True):
     status: AccessStatus
+
+
+class Cause(_Read, frozen=True, kw_only=True):
+    field: str = ""
+    message: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field or '?'}: {self.message or self.reason or '?'}"
+
+
+class Details(_Read, frozen=True, kw_only=True):
+    causes: list[Cause] = []
+
+
+class Status(_Read, frozen=True, kw_only=True):
+    """The API's own answer to what it refused."""
+
+    kind: Literal["Status"]
+    message: str = ""
+    reason: str = ""
+    details: Details = Details()
