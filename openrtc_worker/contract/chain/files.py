@@ -87,8 +87,7 @@ def open_in_order(path: Path) -> list[IO[bytes]]:
     opened: list[tuple[tuple[int, int, str], IO[bytes]]] = []
     seen: set[tuple[int, int]] = set()
     try:
-        # the one that is written comes first: if it is rotated meanwhile it is met again, and known
-        for each in (path, *rotated_files(path)):
+        for each in _written_first(path):
             file = _open(each)
             if file is None:
                 continue
@@ -109,6 +108,15 @@ def open_in_order(path: Path) -> list[IO[bytes]]:
     if not opened:
         raise ChainMissing(f"{path}: no such file")
     return [file for _, file in sorted(opened, key=lambda pair: pair[0])]
+
+
+def _written_first(path: Path) -> Iterator[Path]:
+    """The one that is written, and only when it was opened the others: rotated meanwhile, it is met again and known.
+
+    The other way round a line could be in neither.
+    """
+    yield path
+    yield from rotated_files(path)
 
 
 def lines_of(file: IO[bytes]) -> Iterator[RawLine]:
