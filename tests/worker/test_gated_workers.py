@@ -85,12 +85,10 @@ async def test_an_offer_that_a_gated_worker_refuses_goes_to_the_version_that_is_
     assert (await old.snapshot()).rejected["manifest"] == sum(len(call.offers) == 2 for call in calls)
 
 
-async def test_a_call_accepted_just_before_the_gate_closed_is_kept(
-    switchboard, release, operator, obeying, isolation
-):
+async def test_a_call_accepted_just_before_the_gate_closed_is_kept(switchboard, release, operator, obeying):
     """The request hook said yes; the manifest comes while the job is launched. The caller is answered still."""
-    worker = await switchboard.start(isolation=isolation, **obeying)
-    call = await switchboard.held("booking-1")  # assigned: it may still be launching
+    worker = await switchboard.start(isolation="process", **obeying)
+    call = await switchboard.held("booking-1")  # assigned: its process is still launching it
     await put_manifest(operator, [worker], release.sign("v2"))
     assert (await worker.active(1)).accepting is False
     switchboard.hang_up(call)
@@ -109,8 +107,8 @@ async def test_a_hook_that_thinks_while_the_gate_closes_does_not_let_the_caller_
     assert (await worker.snapshot()).rejected == {"manifest": 1}
 
 
-async def test_a_gated_worker_drains_and_exits_like_any_other(switchboard, release, operator, obeying, isolation):
-    worker = await switchboard.start(isolation=isolation, **obeying)
+async def test_a_gated_worker_drains_and_exits_like_any_other(switchboard, release, operator, obeying):
+    worker = await switchboard.start(isolation="thread", **obeying)
     call = await switchboard.held("booking-1")
     await put_manifest(operator, [worker], release.sign("v2"))
     worker.program.signal(signal.SIGTERM)
