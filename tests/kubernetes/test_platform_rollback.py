@@ -12,7 +12,7 @@ from openrtc_tui.fleet_specs import KubernetesSpec
 from openrtc_tui.operations.platforms.kubernetes import KubernetesPlatform
 from openrtc_tui.operations.platforms.kubernetes.client import KubernetesClient
 from openrtc_tui.operations.platforms.kubernetes.config import find_cluster
-from openrtc_tui.operations.platforms.kubernetes.failures import RefusedError
+from openrtc_tui.operations.platforms.kubernetes.failures import RefusedError, UnansweredError
 from openrtc_tui.operations.platforms.kubernetes.patch import rollback_patch
 from openrtc_tui.operations.platforms.kubernetes.versions import choose, owned
 from openrtc_tui.operations.platforms.platform import PlatformError
@@ -222,6 +222,39 @@ async def test_asking_again_under_one_identity_has_one_effect(namespace: Namespa
     await platform.close()
     assert told.value.happened is True
     assert await wants(namespace) == "v2"
+
+
+@pytest.mark.parametrize("lost", ["the request", "the answer"])
+async def test_a_lost_request_or_answer_is_looked_after_and_has_one_effect(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    await rolled_to(namespace, "v1", "v2")
+    platform = await operator(namespace, sleep=_at_once)
+    token = await confirmed(platform, "v1")
+    generation = (await namespace.get("deployment", "voice"))["metadata"]["generation"]
+    send = KubernetesClient.patch_deployment
+    sendings: list[str] = []
+
+    async def lossy(self: KubernetesClient, *arguments: Any, **keywords: Any) -> Any:
+        sendings.append("sent")
+        if len(sendings) > 1:
+            return await send(self, *arguments, **keywords)
+        if lost == "the answer":
+            await send(self, *arguments, **keywords)
+        raise UnansweredError("the connection broke", happened=None)
+
+    monkeypatch.setattr(KubernetesClient, "patch_deployment", lossy)
+    asked = await platform.roll_back("v1", token=token, op_id="op-1", reason=None)
+    await platform.close()
+    assert asked.changed
+    assert len(sendings) == (1 if lost == "the answer" else 2)
+    deployment = await namespace.get("deployment", "voice")
+    assert deployment["metadata"]["generation"] == generation + 1
+    assert await wants(namespace) == "v1"
+
+
+async def _at_once(_: float) -> None:
+    return
 
 
 async def test_a_preflight_changes_nothing(namespace: Namespace) -> None:
