@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from openrtc_tui.operations.executor import Executor
 from openrtc_tui.operations.history import active_before, open_requests, plans_of
-from openrtc_tui.operations.journal import JournalError, state_folder
+from openrtc_tui.operations.journal import JournalError
 from openrtc_tui.operations.keeper import ManifestKeeper
 from openrtc_tui.operations.plan_lock import PlanLock, PlanRunsElsewhere
 from openrtc_tui.operations.plans.build import (
@@ -77,7 +77,7 @@ class Steering:
         self._operator: str = live.operator
         self._clock = clock
         self._sleep = sleep
-        self._lock = PlanLock(live.file.name, state_folder())
+        self._lock = PlanLock(live.file.name, live.journal.path.parent)
         self._platform = platform or self._named_platform()
         self._publisher: Publisher | None = None
         self._keeper = ManifestKeeper()

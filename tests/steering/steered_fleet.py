@@ -46,17 +46,16 @@ class SteeredFleet:
         self.write()
 
     def launch(self, name: str, version: str, **settings: Any) -> WorkerProcess:
-        worker = self.workers[name] = self.board.launch(
-            name,
-            deployment_version=version,
-            isolation="thread",
-            operator_keys=str(self.directory / "operators"),
-            release_keys=str(self.directory / "releases"),
-            fleet=FLEET,
-            control_port=self.ports.get(name, 0),
-            state_dir=str(self.directory / f"state-{name}"),
-            **settings,
-        )
+        given = {
+            "deployment_version": version,
+            "isolation": "thread",
+            "operator_keys": str(self.directory / "operators"),
+            "release_keys": str(self.directory / "releases"),
+            "fleet": FLEET,
+            "control_port": self.ports.get(name, 0),
+            "state_dir": str(self.directory / f"state-{name}"),
+        }
+        worker = self.workers[name] = self.board.launch(name, **{**given, **settings})
         return worker
 
     def write(self) -> None:

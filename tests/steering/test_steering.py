@@ -1,0 +1,224 @@
+"""Steering on real workers: two operators, a good version that refuses, a boot that starts anew, a full disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import shutil
+
+import pytest
+
+from openrtc_tui.operations.intent import confirm, intend
+from openrtc_tui.operations.plans.progress import INTENT
+from openrtc_tui.steering import Steering
+from openrtc_tui.watched import CannotSteer
+from openrtc_worker.contract import chain
+from tests.steering.steered_fleet import FLEET, as_json, heard, journal, told
+
+PATIENCE = 60
+
+
+async def carried_out(steering, kind, **asked):
+    return await asyncio.wait_for(steering.carry_out(await steering.plan(kind, **asked)), PATIENCE)
+
+
+async def until(live, condition):
+    async with asyncio.timeout(PATIENCE):
+        while not condition(live.view()):
+            await live.changed(0.1)
+
+
+def seqs(view):
+    return {row.key: row.snapshot.manifest and row.snapshot.manifest.seq for row in view.rows if row.snapshot}
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A switch: while it is on, every line that a journal would write finds no space."""
+    write = chain.writer.write_all
+    full = []
+
+    def write_all(descriptor, data):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(descriptor, data)
+
+    monkeypatch.setattr(chain.writer, "write_all", write_all)
+    return full
+
+
+async def test_of_two_operators_the_later_is_told_what_changed(fleet, tmp_path, monkeypatch):
+    await fleet.start({"a-1": "v1", "b-1": "v2"})
+    live, other = fleet.live(), None
+    monkeypatch.setenv("OPENRTC_STATE_DIR", str(tmp_path / "another machine"))
+    other = fleet.live()
+    async with live.running(), other.running():
+        await asyncio.gather(heard(live), heard(other))
+        mine, theirs = Steering(live), Steering(other)
+        my_plan = await mine.plan("promote", version="v1")
+        assert (await carried_out(theirs, "promote", version="v2")).word == "done"
+        run = await asyncio.wait_for(mine.carry_out(my_plan), PATIENCE)
+        assert run.word == "failed"
+        assert "manifest 1, which names v2, was published meanwhile" in run.why
+        again = await carried_out(mine, "promote", version="v1")
+        assert again.word == "done", "whoever has looked again may decide anew"
+        assert set(seqs(live.view()).values()) == {2}
+
+
+async def test_of_two_operators_at_the_same_moment_not_both_win_and_callers_find_somebody(
+    fleet, tmp_path, monkeypatch
+):
+    await fleet.start({"a-1": "v1", "b-1": "v2"})
+    live = fleet.live()
+    monkeypatch.setenv("OPENRTC_STATE_DIR", str(tmp_path / "another machine"))
+    other = fleet.live()
+    async with live.running(), other.running():
+        await asyncio.gather(heard(live), heard(other))
+        mine, theirs = Steering(live), Steering(other)
+        plans = await mine.plan("promote", version="v1"), await theirs.plan("promote", version="v2")
+        runs = await asyncio.wait_for(asyncio.gather(mine.carry_out(plans[0]), theirs.carry_out(plans[1])), PATIENCE)
+        words = [run.word for run in runs]
+        assert words.count("done") <= 1, as_json(runs)
+        assert all(run.why for run in runs if run.word != "done")
+        assert (await fleet.board.call("a caller", length=0.1)).assigned
+
+
+async def test_a_manifest_that_the_good_version_does_not_take_closes_nobody(fleet, tmp_path):
+    (tmp_path / "no keys").mkdir()
+    shutil.copy(tmp_path / "operators" / "alice.pub.pem", tmp_path / "no keys")
+    await fleet.start({"b-1": "v2"})
+    fleet.launch("a-1", "v1", release_keys=str(tmp_path / "no keys"))
+    await fleet.workers["a-1"].serving()
+    fleet.write()
+    live = fleet.live()
+    async with live.running():
+        await heard(live)
+        steering = Steering(live)
+        run = await carried_out(steering, "promote", version="v1")
+        assert run.word == "failed"
+        assert "took manifest 1: the other version was left as it is" in run.why
+        assert live.view().row("b-1").accepting
+        assert (await fleet.board.call("a caller", length=0.1)).assigned
+
+
+async def test_a_boot_that_starts_anew_without_the_manifest_is_given_it_again(fleet):
+    await fleet.start({"a-1": "v1", "b-1": "v2"})
+    live = fleet.live()
+    async with live.running():
+        await heard(live)
+        steering = Steering(live)
+        tending = asyncio.create_task(steering.tend())
+        assert (await carried_out(steering, "promote", version="v2")).word == "done"
+        fleet.workers["a-1"].program.kill()
+        shutil.rmtree(fleet.directory / "state-a-1")
+        fleet.launch("a-1", "v1")
+        await fleet.workers["a-1"].shows(lambda shown: shown.livekit.connected, what="is registered")
+        fleet.write()
+        await until(live, lambda view: seqs(view).get("a-1") == 1 and view.row("a-1").accepting is False)
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+    assert told(journal(live))[-2:] == ["op.intent manifest a-1", "op.outcome manifest a-1 started"]
+
+
+async def test_a_full_disk_stops_acting_with_a_clear_message_and_watching_goes_on(fleet, full_disk):
+    await fleet.start({"a-1": "v1", "a-2": "v1", "b-1": "v2"})
+    live = fleet.live()
+    async with live.running():
+        await heard(live)
+        steering = Steering(live)
+        full_disk.append(True)
+        asks = confirm(intend(live.view(), ["a-1"], "drain"), live.view()).asks
+        (answer,) = (await live.send(asks)).answers
+        assert answer.outcome == "unreached"
+        assert "no space left on device; free some space, then try again" in answer.detail
+        plan = await steering.plan("promote", version="v2")
+        with pytest.raises(CannotSteer, match="no space left on device"):
+            await steering.carry_out(plan)
+        call = await fleet.board.held("still-seen")
+        await until(live, lambda view: sum(row.calls or 0 for row in view.rows) == 1)
+        assert not any(row.snapshot.draining or seqs(live.view())[row.key] for row in live.view().rows)
+        full_disk.clear()
+        assert (await asyncio.wait_for(steering.carry_out(plan), PATIENCE)).word == "done"
+        fleet.board.hang_up(call)
+    assert told(journal(live))[0] == "plan.begun", "nothing of the full disk is left in it"
+
+
+async def test_a_disk_that_fills_up_in_the_middle_leaves_a_plan_that_is_resumed(fleet, full_disk):
+    await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
+    live = fleet.live()
+    async with live.running():
+        await heard(live)
+        steering = Steering(live)
+        plan = await steering.plan("drain", version="v1")
+        held = await fleet.board.held("long-call")
+        holder = held.attributes["openrtc.version"]
+        running = asyncio.create_task(steering.carry_out(plan))
+        await until(live, lambda view: view.row("a-1").snapshot.draining)
+        full_disk.append(True)
+        if holder == "v1":
+            fleet.board.hang_up(held)
+        run = await asyncio.wait_for(running, PATIENCE)
+        assert (run.word, "no space left on device" in run.why) == ("interrupted", True), as_json(run)
+        full_disk.clear()
+        await steering.recall()
+        assert [each.plan.plan_id for each in steering.interrupted()] == [plan.plan_id]
+        run = await asyncio.wait_for(steering.resume(plan.plan_id), PATIENCE)
+        assert run.word == "done"
+        assert steering.interrupted() == ()
+    drains = [each for each in journal(live) if each["event"] == INTENT]
+    assert [each["target"] for each in drains] == ["a-1"]
+
+
+async def test_one_plan_at_a_time_and_an_aborted_one_says_what_was_not_done(fleet):
+    await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
+    live, second = fleet.live(), fleet.live()
+    async with live.running(), second.running():
+        await asyncio.gather(heard(live), heard(second))
+        call = await fleet.board.held("talk")
+        version = call.attributes["openrtc.version"]
+        steering, other = Steering(live), Steering(second)
+        plan = await steering.plan("drain", version=version)
+        running = asyncio.create_task(steering.carry_out(plan))
+        await until(live, lambda view: any(row.snapshot.draining for row in view.rows))
+        with pytest.raises(CannotSteer, match=f"carried out now: plan {plan.plan_id} of alice, process"):
+            await carried_out(other, "promote", version=version)
+        await other.recall()
+        assert other.interrupted() == (), "it runs elsewhere"
+        steering.abort()
+        run = await asyncio.wait_for(running, PATIENCE)
+        assert (run.word, bool(run.not_done)) == ("aborted", True)
+        await other.recall()
+        assert other.interrupted() == ()
+        fleet.board.hang_up(call)
+
+
+async def test_a_single_request_that_was_interrupted_is_settled_by_looking_and_never_sent_again(fleet, monkeypatch):
+    await fleet.start({"a-1": "v1", "b-1": "v2"})
+    live = fleet.live()
+    async with live.running():
+        view = await heard(live)
+        asks = [confirm(intend(view, [key], "cordon"), view).asks[0] for key in ("a-1", "b-1")]
+        for ask in asks:  # both intents are written; one request was sent, then the process was killed
+            await live.journal.write(
+                INTENT,
+                target=ask.worker_id,
+                result="pending",
+                op_id=ask.op_id,
+                action=ask.action,
+                subject={"key": ask.key, "url": ask.url, "boot_id": ask.boot_id, "worker_id": ask.worker_id},
+            )
+        body = asks[0].body()
+        token = live._operator.sign(asks[0], body, live._clock())
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        assert (await live.http.request("POST", f"{asks[0].url}/v1/cordon", body=body, headers=headers)).status == 202
+        monkeypatch.setattr("openrtc_tui.operations.history.SETTLED_AFTER", -1.0)
+        steering = Steering(live)
+        tending = asyncio.create_task(steering.tend())
+        async with asyncio.timeout(PATIENCE):
+            while len(journal(live)) < 4:
+                await live.changed(0.1)
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+        outcomes = {record["op_id"]: record["outcome"] for record in journal(live)[2:]}
+        assert outcomes == {asks[0].op_id: "started", asks[1].op_id: "unreached"}
+        assert live.view().row("b-1").accepting, f"{FLEET}: what was not done then is not done now"
