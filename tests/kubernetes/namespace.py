@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.kubernetes.api import Api
 from tests.support.processes import clean_env
 
 if TYPE_CHECKING:
@@ -36,8 +38,13 @@ class Namespace:
     def __init__(self, control_plane: ControlPlane, name: str) -> None:
         self.name = name
         self.control_plane = control_plane
+        # the same answers as kubectl's, without a process for each look: tests look again and again
+        self._api = Api(
+            url=control_plane.url, token=control_plane.token("admin"), authority=str(control_plane.authority)
+        )
 
     async def open(self) -> None:
+        await self._api.__aenter__()
         await self.kubectl("create", "namespace", self.name)
         await eventually(self._has_service_account, what="the namespace's service account")
 
@@ -48,7 +55,10 @@ class Namespace:
         async def empty() -> bool:
             return not await self.pods()
 
-        await eventually(empty, what=f"the end of all pods of {self.name}")
+        try:
+            await eventually(empty, what=f"the end of all pods of {self.name}")
+        finally:
+            await self._api.__aexit__()
 
     def kubeconfig(self, user: str = "alice") -> Path:
         """A kubeconfig file of this user whose context names this namespace."""
@@ -92,11 +102,12 @@ class Namespace:
     async def all(self, kind: str, *, selector: str = "") -> list[Object]:
         """The objects of one kind, oldest first."""
         listed = await self.kubectl("get", kind, "-o", "json", "-l", selector)
-        found: list[Object] = json.loads(listed)["items"]
-        return sorted(found, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
+        return _oldest_first(json.loads(listed))
 
     async def pods(self, *, selector: str = "") -> list[Object]:
-        return await self.all("pods", selector=selector)
+        """The pods, terminating ones too, oldest first."""
+        query = urllib.parse.quote(selector)
+        return _oldest_first(await self._api.get(f"/api/v1/namespaces/{self.name}/pods?labelSelector={query}"))
 
     async def grant(self, user: str, *rules: tuple[Sequence[str], Sequence[str], Sequence[str]]) -> None:
         """Give *user* a Role of exactly these ``(apiGroups, resources, verbs)``, in place of an earlier one."""
@@ -147,7 +158,13 @@ class Namespace:
         return path.read_text(errors="replace") if path.exists() else ""
 
     async def _has_service_account(self) -> bool:
-        return bool(await self.all("serviceaccounts"))
+        accounts = await self._api.get(f"/api/v1/namespaces/{self.name}/serviceaccounts")
+        return bool(accounts["items"])
+
+
+def _oldest_first(listed: Object) -> list[Object]:
+    found: list[Object] = listed["items"]
+    return sorted(found, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
 
 
 async def eventually(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from openrtc_tui.fleet_specs import KubernetesSpec
+from openrtc_tui.operations.platforms.kubernetes import KubernetesPlatform
 from openrtc_worker.contract.membership import FleetVerifier
 from tests.kubernetes.example import Example
 from tests.kubernetes.line import Line
@@ -95,6 +97,7 @@ async def test_a_rolling_update_with_live_calls_drops_none(
             if (await worker.snapshot()).active_sessions:
                 await worker.state("draining")
         await line.more_on("v2.0.0")
+        assert await objections_of_alice(voice.namespace, "v1.0.0") == {"client_side_apply"}
         second = [await board.held(f"second-{number}") for number in range(4)]
 
         await voice.namespace.kubectl("rollout", "undo", "deployment/voice")
@@ -112,29 +115,6 @@ async def test_a_rolling_update_with_live_calls_drops_none(
     assert voice.namespace.events(event="kill") == []
 
 
-async def test_an_undo_within_the_soak_keeps_the_very_same_pods(
-    shipped: Callable[..., Awaitable[Shipped]], board: Switchboard
-) -> None:
-    """Both versions take calls until then, and nobody of v1 was ever told to end."""
-    example, voice = await shipped(min_ready=15)
-    await example.release("v1.0.0")
-    old = await voice.serving("v1.0.0", 2)
-    await voice.rolled_out()  # an undo ends no new pod before the old ones have had their own soak
-    async with Line(board) as line:
-        await line.more_on("v1.0.0")
-        await example.release("v2.0.0")
-        new = await voice.serving("v2.0.0", 2)
-        await line.more_on("v2.0.0", 5)
-        await line.more_on("v1.0.0", 5)
-        await voice.namespace.kubectl("rollout", "undo", "deployment/voice")
-        for worker in new:
-            await voice.gone(worker)
-        await line.more_on("v1.0.0")
-    await line.nobody_was_lost()
-    assert {worker.uid for worker in await voice.workers()} == {worker.uid for worker in old}
-    assert not any(voice.namespace.events(event="term", uid=worker.uid) for worker in old)
-
-
 async def test_its_roles_give_the_dashboards_rights_and_no_others(
     shipped: Callable[..., Awaitable[Shipped]],
 ) -> None:
@@ -149,6 +129,17 @@ async def test_its_roles_give_the_dashboards_rights_and_no_others(
     await eventually(operators_act, what=f"exactly these rights: {sorted(acting)}")
     assert await rights(voice.namespace, "viewer") == watching
     assert await rights(voice.namespace, "nobody") == set()
+
+
+async def objections_of_alice(namespace: Namespace, version: str) -> set[str]:
+    """What the dashboard would say against a rollback, with the rights that the example gives an operator."""
+    spec = KubernetesSpec(namespace.name, "voice", kubeconfig=namespace.kubeconfig("alice"))
+    platform = KubernetesPlatform(spec)
+    try:
+        found = await platform.preflight(version, await platform.describe(version))
+    finally:
+        await platform.close()
+    return {objection.code for objection in found}
 
 
 async def rights(namespace: Namespace, user: str) -> set[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VERSION_LABEL = "app.kubernetes.io/version"
 CONTROL_PORT = 9464
 APP = "voice"
+POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,6 @@ class PodWorker:
 
     async def state(self, name: str) -> RuntimeSnapshot:
         return await self.shows(lambda shown: shown.state == name, what=f"the state {name}")
-
-
-POLL = 0.05
 
 
 class Voice:
@@ -188,30 +186,16 @@ class Voice:
 
     async def workers(self, version: str | None = None) -> list[PodWorker]:
         """The workers that run, those of terminating pods included; oldest first."""
-        pods = await self.namespace.pods(selector=f"app.kubernetes.io/name={APP}")
-        found = [
-            PodWorker(
-                pod["metadata"]["name"],
-                pod["metadata"]["uid"],
-                pod["metadata"]["labels"].get(VERSION_LABEL, ""),
-                pod["status"]["podIP"],
-                self.namespace,
-                self._http,
-            )
-            for pod in pods
-            if "podIP" in pod["status"]
-        ]
-        return [worker for worker in found if version is None or worker.version == version]
+        return [self._worker(pod) for pod in await self._pods(version) if "podIP" in pod["status"]]
 
     async def serving(self, version: str, count: int, *, within: float = 60.0) -> list[PodWorker]:
         """Wait until Kubernetes holds exactly *count* pods of *version* ready and they take calls."""
 
         async def ready() -> list[PodWorker]:
-            pods = await self.namespace.pods(selector=f"app.kubernetes.io/name={APP},{VERSION_LABEL}={version}")
-            lives = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-            names = {pod["metadata"]["name"] for pod in lives if _is_ready(pod)}
-            found = [worker for worker in await self.workers(version) if worker.name in names]
-            return found if len(found) == len(lives) == count else []
+            lives = [pod for pod in await self._pods(version) if "deletionTimestamp" not in pod["metadata"]]
+            if len(lives) != count or not all(_is_ready(pod) for pod in lives):
+                return []
+            return [self._worker(pod) for pod in lives]
 
         workers: list[PodWorker] = await eventually(
             ready, within=within, what=lambda: f"{count} ready pods of {version}; {self.told()}"
@@ -227,6 +211,18 @@ class Voice:
     async def gone(self, worker: PodWorker, *, within: float = 60.0) -> None:
         """Wait until the pod and all its processes are gone."""
         await self.namespace.has(event="deleted", uid=worker.uid, within=within)
+
+    async def _pods(self, version: str | None) -> list[Object]:
+        labels = f"app.kubernetes.io/name={APP}"
+        return await self.namespace.pods(
+            selector=labels if version is None else f"{labels},{VERSION_LABEL}={version}"
+        )
+
+    def _worker(self, pod: Object) -> PodWorker:
+        metadata = pod["metadata"]
+        version = metadata["labels"].get(VERSION_LABEL, "")
+        ip = pod["status"]["podIP"]
+        return PodWorker(metadata["name"], metadata["uid"], version, ip, self.namespace, self._http)
 
     def told(self) -> str:
         """The kubelet's last events, for messages."""
