@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openrtc_tui.fleet_file import FleetFile
+    from openrtc_tui.operations.plans.plan import Run
     from openrtc_tui.session import FleetSession
     from openrtc_tui.state.view import FleetView
     from openrtc_tui.widgets.paint import Look
@@ -68,6 +69,8 @@ def show(
     if farewell is not None:
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(farewell(session.view()), file=sys.stderr)
+            if session.steering is not None and (run := session.steering.run) is not None and run.word == "running":
+                print(plan_stands_still(run), file=sys.stderr)
     return code
 
 
@@ -82,6 +85,17 @@ async def _run(session: FleetSession, look: Look, leaving: str | None) -> int:
     finally:
         give_back()
     return code if code is not None else int(Exit.ERROR)
+
+
+def plan_stands_still(run: Run) -> str:
+    """What is said of a plan that was under way: what was asked goes on, and nothing further is."""
+    from openrtc_tui.widgets.rollout import name_of
+
+    step, steps = run.progress.step + 1, len(run.plan.steps)
+    return (
+        f"The {name_of(run.plan)} stands still at step {min(step, steps)} of {steps}: `openrtc-tui resume`, or r in"
+        " the dashboard, goes on with it."
+    )
 
 
 def drains_go_on(view: FleetView) -> str:

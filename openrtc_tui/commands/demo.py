@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.commands.dashboard import require_terminal, show
@@ -39,8 +41,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(path: str, args: argparse.Namespace, fleet: FleetProcess) -> int:
+    from openrtc_tui.operations.journal import STATE_DIR
     from openrtc_tui.session import DemoSession
 
+    # each demo is a fleet of its own: what an earlier one left undone is no concern of it
+    os.environ.setdefault(STATE_DIR, str(Path(path).parent))
     return show(
         path,
         read_only=args.read_only,

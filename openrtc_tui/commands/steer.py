@@ -48,6 +48,8 @@ async def _run(args: argparse.Namespace) -> int:
 
 async def _steer(args: argparse.Namespace, live: LiveFleet, steering: Steering) -> int:
     plan = await _plan(args, live, steering)
+    for left in steering.interrupted():
+        note(f"interrupted, and neither resumed nor given up: {words.title(left.plan)} ({left.plan.plan_id})")
     if args.plan:
         for line in words.plan_lines(plan):
             tell(line)

@@ -34,11 +34,11 @@ _COLUMNS: Final = (
     ("WORKER", 14),
     ("RESULT", 10),
     ("REQUEST", 8),
-    ("WHY", 0),
+    ("WHAT", 0),
 )
 _NARROW: Final = (("TIME", 8), ("WHO", 8), ("EVENT", 26), ("WORKER", 13), ("RESULT", 0))
 WIDE: Final = 100
-"""Cells from which on the days, the requests and the reasons are shown too."""
+"""Cells from which on the days, the requests and what they are about are shown too."""
 
 
 class AuditTitle(Lines):

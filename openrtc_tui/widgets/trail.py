@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 JOURNAL: Final = "journal"
 """Where an event of this machine's operators stands; a worker's stands in the worker of that name."""
 
+LATEST: Final = 1e11
+"""No event is of a later time, Unix seconds."""
 LABEL: Final = 14
 MOST_RELATED: Final = 20
 
@@ -41,7 +43,8 @@ class Entry:
     def at(self) -> float:
         """When, Unix seconds; 0 where the event does not tell."""
         at = self.fields.get("timestamp")
-        return float(at) if isinstance(at, int | float) else 0.0
+        # a worker may send any number
+        return float(at) if isinstance(at, int | float) and 0 < at < LATEST else 0.0
 
     @property
     def identity(self) -> str:
@@ -97,8 +100,21 @@ def cells(entry: Entry, look: Look, newest: float = math.inf) -> tuple[str, ...]
         entry.about or (entry.source if entry.source != JOURNAL else entry.text("target")),
         result_of(entry),
         entry.text("op_id")[:8],
-        entry.text("reason") or entry.text("detail"),
+        _what(entry, look),
     )
+
+
+def _what(entry: Entry, look: Look) -> str:
+    """What the event is about, in a few words: the action, the plan or the step, and why or how it went."""
+    step = entry.fields.get("step")
+    manifest = entry.text("manifest_seq")
+    named = (
+        entry.text("action") or entry.text("kind"),
+        f"step {step + 1}" if isinstance(step, int) else "",
+        f"manifest {manifest}" if manifest else "",
+        entry.text("detail") or entry.text("why") or entry.text("reason"),
+    )
+    return f" {look.glyphs.dot} ".join(filter(None, named))
 
 
 def _when(at: float, look: Look, newest: float) -> str:
