@@ -136,7 +136,7 @@ class Publisher:
             PublishRefused: somebody else has published since, or no manifest can be made.
         """
         newest = await self.newest()
-        if expected is not None and newest > max(expected, known):
+        if expected is not None and newest > expected:
             raise PublishRefused(f"{self._who_shows(newest)}: look again, then decide anew")
         if len(active) > MAX_ACTIVE:
             raise PublishRefused(f"a manifest names at most {MAX_ACTIVE} versions")

@@ -60,9 +60,14 @@ async def test_of_two_operators_the_later_is_told_what_changed(fleet, tmp_path, 
         run = await asyncio.wait_for(mine.carry_out(my_plan), PATIENCE)
         assert run.word == "failed"
         assert "manifest 1, which names v2, was published meanwhile" in run.why
+        stale = await mine.plan("promote", version="v2")
         again = await carried_out(mine, "promote", version="v1")
         assert again.word == "done", "whoever has looked again may decide anew"
         assert set(seqs(live.view()).values()) == {2}
+        run = await asyncio.wait_for(mine.carry_out(stale), PATIENCE)
+        assert (run.word, "manifest 2, which names v1" in run.why) == ("failed", True), (
+            "nor over one's own other plan"
+        )
 
 
 async def test_of_two_operators_at_the_same_moment_not_both_win_and_callers_find_somebody(
