@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
+from openrtc_tui.attendance import AFTER_TROUBLE, Attendance
 from openrtc_tui.operations.executor import Executor
-from openrtc_tui.operations.history import active_before, open_requests, plans_of
+from openrtc_tui.operations.history import active_before, plans_of
 from openrtc_tui.operations.journal import JournalError
-from openrtc_tui.operations.keeper import ManifestKeeper
 from openrtc_tui.operations.plan_lock import PlanLock, PlanRunsElsewhere
 from openrtc_tui.operations.plans.build import (
     READY_WITHIN,
@@ -21,19 +21,17 @@ from openrtc_tui.operations.plans.build import (
     plan_rollback,
     rollback_versions,
 )
+from openrtc_tui.operations.plans.plan import PublishStep
 from openrtc_tui.operations.plans.progress import ABORTED, ENDED
 from openrtc_tui.operations.plans.sight import newest_manifest
 from openrtc_tui.operations.plans.words import run_of
-from openrtc_tui.operations.platforms import platform_of
-from openrtc_tui.operations.platforms.platform import PlatformError, TendsPods
+from openrtc_tui.operations.platforms.platform import PlatformError
 from openrtc_tui.operations.publisher import Publisher
-from openrtc_tui.operations.settling import audit_events, boot_of, judge, settle
-from openrtc_tui.state.observation import PodsSeen
 from openrtc_tui.watched import CannotSteer
 from openrtc_worker.contract.keys import KeyFileError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.operations.history import JournaledPlan, Record
@@ -41,12 +39,8 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.plans.plan import Plan, PlanKind, Run
     from openrtc_tui.operations.platforms.platform import Platform
 
-BEAT: Final = 1.0
-"""Seconds between two looks at the journal, and at who lacks the manifest."""
 HEARING: Final = 6.0
 """Seconds in which every worker that can be reached is heard, before a plan goes on."""
-AFTER_TROUBLE: Final = 30.0
-"""Seconds until a journal or platform that failed is tried again in the background."""
 
 
 class Steering:
@@ -78,16 +72,21 @@ class Steering:
         self._clock = clock
         self._sleep = sleep
         self._lock = PlanLock(live.file.name, live.journal.path.parent)
-        self._platform = platform or self._named_platform()
         self._publisher: Publisher | None = None
-        self._keeper = ManifestKeeper()
         self._plans: dict[str, JournaledPlan] = {}
         self._executor: Executor | None = None
         self._busy = False
         self._expected: dict[str, int] = {}
-        self._attending = 0
-        self._attendants: list[asyncio.Task[None]] = []
-        self._told: set[str] = set()
+        self._beside = Attendance(
+            live,
+            live.journal,
+            platform=platform,
+            publisher=self._known_publisher,
+            publishing=lambda: self._executor is not None and self._busy and self._executor.publishing,
+            recall=self.recall,
+            clock=clock,
+            sleep=sleep,
+        )
 
     # ------------------------------------------------------------------------------------------------- what there is
 
@@ -119,7 +118,7 @@ class Steering:
         except JournalError as error:
             raise CannotSteer(str(error)) from None
         self._plans = {key: found for key, found in plans_of(records).items() if found.plan.fleet}
-        self._keeper.know(records)
+        self._beside.know(records)
         return records
 
     # ------------------------------------------------------------------------------------------------- making plans
@@ -198,7 +197,7 @@ class Steering:
         return made
 
     async def _facts(self, good: str) -> PlatformFacts | None:
-        platform = self._platform
+        platform = self._beside.platform
         if platform is None:
             return None
         description = await platform.describe(good)
@@ -274,28 +273,27 @@ class Steering:
             raise CannotSteer(str(error)) from None
 
     async def _hold_and_execute(self, plan: Plan, records: Sequence[Record], expected: int | None) -> Run:
+        publishes = any(isinstance(step, PublishStep) for step in plan.steps)
         executor = Executor(
             plan,
             records=records,
             journal=self._journal,
             fleet=self._live,
-            publisher=self._known_publisher(),
-            platform=self._platform,
+            publisher=self._known_publisher() if publishes else None,
+            platform=self._beside.platform,
             clock=self._clock,
             sleep=self._sleep,
         )
         before, self._executor, self._busy = self._executor, executor, True
         try:
-            async with self._attended(), self._pods_kept(plan.plan_id):
+            async with self._beside.attended(), self._beside.pods_kept(plan.plan_id):
                 run = await executor.carry_out(expected_seq=expected)
         finally:
             self._busy = False
         if not executor.begun:
             self._executor = before
             raise CannotSteer(run.why)
-        with suppress(
-            CannotSteer
-        ):  # what came of the plan is known; that the journal is not read now is told by tend
+        with suppress(CannotSteer):  # what came of the plan is known whether or not the journal can be read now
             await self.recall()
         return run
 
@@ -312,99 +310,12 @@ class Steering:
 
     async def tend(self) -> None:
         """Until cancelled: settle what was interrupted, keep the fleet on its manifest, watch the platform."""
-        async with self._attended():
+        async with self._beside.attended():
             await self._hear_all()
             while True:
                 with suppress(CannotSteer, JournalError):
-                    await self._settle(await self.recall())
+                    await self._beside.settle(await self.recall())
                 await self._sleep(AFTER_TROUBLE)
-
-    @asynccontextmanager
-    async def _attended(self) -> AsyncIterator[None]:
-        """Within it the manifest is kept and the platform watched, once however often this is entered."""
-        if not self._attending:
-            self._attendants = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch_pods())]
-        self._attending += 1
-        try:
-            yield
-        finally:
-            self._attending -= 1
-            if not self._attending:
-                for task in self._attendants:
-                    task.cancel()
-                await asyncio.gather(*self._attendants, return_exceptions=True)
-                platform: object = self._platform
-                if isinstance(platform, TendsPods):
-                    await platform.close()
-
-    @asynccontextmanager
-    async def _pods_kept(self, plan_id: str) -> AsyncIterator[None]:
-        """Within it the platform looks after the workers' pods, where it has any."""
-        platform: object = self._platform
-        if not isinstance(platform, TendsPods):
-            yield
-            return
-
-        async def record(event: str, fields: Mapping[str, Any]) -> None:
-            await self._journal.write(event, target=str(fields.get("pod", "")), plan_id=plan_id, **fields)
-
-        task = asyncio.create_task(platform.keep_pods(self._live.view, record, self._live.say))
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)  # a journal that is full ends the plan as well
-
-    async def _keep(self) -> None:
-        seen: object = None
-        while True:
-            try:
-                marks = self._journal.marks()
-                if marks != seen:
-                    await self.recall()
-                    seen = marks
-                await self._put_again()
-                self._told.discard("keep")
-            except (CannotSteer, PermissionError) as error:
-                self._tell_once("keep", str(error))
-            await self._sleep(BEAT)
-
-    async def _put_again(self) -> None:
-        publisher = self._known_publisher()
-        if publisher is None or not publisher.puts or self._live.read_only:
-            return
-        if self._executor is not None and self._busy and self._executor.publishing:
-            return
-        for key in await self._keeper.keep(publisher, self._live.view(), self._clock()):
-            self._live.say(f"{key} was given the manifest", "it showed an older one, or none")
-
-    async def _watch_pods(self) -> None:
-        while self._platform is not None:
-            try:
-                async for pods in self._platform.watch():
-                    self._told.discard("platform")
-                    self._live.observe(PodsSeen(pods))
-            except PlatformError as error:
-                self._tell_once("platform", f"{self._platform.name} cannot be watched: {error}")
-            else:
-                return  # there is nothing to watch
-            await self._sleep(AFTER_TROUBLE)
-
-    async def _settle(self, records: Sequence[Record]) -> None:
-        """Write down what became of single requests that were interrupted."""
-        from openrtc_tui.http import HttpFailure
-
-        for request in open_requests(records, self._clock()):
-            row = boot_of(request, self._live.view())
-            events: Any = None
-            if row is not None:
-                with suppress(HttpFailure, KeyError):
-                    events = audit_events((await self._live.get(row.target, "/v1/audit")).body)
-            judged = judge(request, row, events)
-            if judged is not None:
-                await settle(self._journal, request, *judged)
-                key = request["subject"]["key"]
-                self._live.say(f"{key}: an earlier {request.get('action')} was interrupted", judged[1], "warning")
 
     # ------------------------------------------------------------------------------------------------------- parts
 
@@ -426,28 +337,3 @@ class Steering:
             except KeyFileError as error:
                 raise CannotSteer(f"the release key cannot be used: {error}") from None
         return self._publisher
-
-    def _named_platform(self) -> Platform | None:
-        file = self._live.file
-        if file.rollback is None:
-            return None
-        return platform_of(
-            file.rollback,
-            fleet=file.name,
-            folder=file.path.parent,
-            http=self._live.http,
-            drain_timeout=file.drain_timeout,
-            on_trouble=self._platform_trouble,
-            on_output=self._live.say,
-        )
-
-    def _platform_trouble(self, why: str | None) -> None:
-        if why is None:
-            self._told.discard("platform")
-        else:
-            self._tell_once("platform", f"the platform cannot be watched: {why}")
-
-    def _tell_once(self, what: str, text: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._live.say(text, severity="warning")
