@@ -56,6 +56,17 @@ NONSENSE = {
     "a list": httpx2.Response(200, headers=JSON, content="[1, 2]"),
     "a text": httpx2.Response(200, headers=JSON, content='"hello"'),
     "another object": httpx2.Response(200, headers=JSON, content='{"metadata": {}, "spec": {}}'),
+    "a template of another shape": httpx2.Response(
+        200,
+        headers=JSON,
+        content='{"metadata": {}, "spec": {"selector": {}, "template": {"spec": {"containers": 7}}}}',
+    ),
+    "a selector of another release": httpx2.Response(
+        200,
+        headers=JSON,
+        content='{"metadata": {}, "spec": {"template": {}, "selector":'
+        ' {"matchExpressions": [{"key": "a", "operator": "Like"}]}}}',
+    ),
     "an error without a type": httpx2.Response(502, content="bad gateway"),
     "an error page": httpx2.Response(503, headers={"content-type": "text/html"}, content="<html>"),
     "a status that is none": httpx2.Response(500, headers=JSON, content="<html>"),

@@ -159,6 +159,19 @@ async def test_a_harmless_change_between_reading_and_writing_is_tried_again(api,
     assert (api.wants(), api.changes) == ("v1", 1)
 
 
+async def test_after_a_lost_answer_a_refused_look_leaves_open_what_happened(api, platform):
+    token = (await platform.describe("v1")).token
+
+    def lost() -> None:
+        api.lacks = {"list replicasets"}
+        raise ConnectionResetError  # the handler ends with 500: the server's own error
+
+    api.before_patch = lost
+    with pytest.raises(PlatformError) as told:
+        await platform.roll_back("v1", token=token, op_id="o", reason=None)
+    assert told.value.happened is None
+
+
 async def test_a_replica_set_that_was_cleaned_away_meanwhile_is_told(api, platform):
     token = (await platform.describe("v1")).token
     del api.sets[0]

@@ -158,6 +158,10 @@ class Deployment(_Read, frozen=True, kw_only=True):
     spec: DeploymentSpec
     status: DeploymentStatus = DeploymentStatus()
 
+    def __post_init__(self) -> None:
+        """Whatever is read later can be read: what cannot is told where the object came in."""
+        _ = self.template, self.spec.selector.query()
+
     @property
     def template(self) -> Template:
         return msgspec.convert(self.spec.template, Template)
@@ -171,6 +175,9 @@ class ReplicaSetSpec(_Read, frozen=True, kw_only=True):
 class ReplicaSet(_Read, frozen=True, kw_only=True):
     metadata: Meta
     spec: ReplicaSetSpec
+
+    def __post_init__(self) -> None:
+        _ = self.template
 
     @property
     def template(self) -> Template:

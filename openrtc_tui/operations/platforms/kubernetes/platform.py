@@ -150,8 +150,10 @@ class KubernetesPlatform:
                 await self._sleep(_PAUSES[attempt - 1])
             try:
                 looked = await self._look()
-            except UnansweredError as error:
-                lost = lost or error
+            except PlatformError as error:
+                if lost is None and isinstance(error, RefusedError):
+                    raise
+                lost = lost or error  # what came of an earlier try stays open
                 continue
             deployment = looked.deployment
             good = self._confirmed(version, asked, looked)
@@ -209,11 +211,13 @@ class KubernetesPlatform:
         """
         sight = Sight()
         failures = 0
+        behind = False
         while True:
             try:
                 selector = (await self._deployment()).spec.selector.query()
                 async with contextlib.aclosing(watch_once(self._client(), selector, sight)) as changes:
                     async for pods in changes:
+                        behind = False
                         if failures:
                             failures = 0
                             self._on_trouble(None)
@@ -221,7 +225,8 @@ class KubernetesPlatform:
             except RefusedError as refusal:
                 if refusal.for_good:
                     raise
-                if refusal.code == GONE:
+                if refusal.code == GONE and not behind:
+                    behind = True
                     continue  # too far behind: list again and compare
                 trouble: PlatformError = refusal
             except UnansweredError as error:
