@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 CANARY = "test_a_real_control_plane_is_at_hand"
 
+# The longest of these tests takes 25 s of two idle cores.
+PATIENCE = 300
+
 _problem: str | None = None
 
 
@@ -57,6 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Without a control plane keep one test of this folder, which says why nothing else runs."""
     global _problem  # noqa: PLW0603 - one finding for the whole session
     ours = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(PATIENCE))
     if not ours or config.option.collectonly:
         return
     reporter = config.pluginmanager.get_plugin("terminalreporter")

@@ -64,6 +64,11 @@ def container_of(pod: Object) -> Object:
     if len(spec["containers"]) > 1 or spec.get("initContainers"):
         raise ContainerError("the process kubelet runs one container of a pod, without init containers")
     container: Object = spec["containers"][0]
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if "httpGet" not in container.get(name, {"httpGet": {}}):
+            raise ContainerError(f"the process kubelet asks by httpGet only: {name}")
+    if "sleep" not in container.get("lifecycle", {}).get("preStop", {"sleep": {}}):
+        raise ContainerError("the process kubelet knows a preStop that sleeps, and no other")
     return container
 
 

@@ -2,9 +2,9 @@
 
 It registers one node, binds pods to it, and gives each pod a process and a loopback address of its own, so that all
 can listen on one port. Modelled: environment, Secrets and ConfigMaps, emptyDir, HTTP probes, readiness, restarts with
-back-off, preStop, SIGTERM, the grace of the deletion, SIGKILL. **Not** modelled, and nothing may be concluded of it:
-images, control groups and their limits, several containers, exec and TCP probes, changed volumes of running pods,
-the shutdown of a node. A namespace that is deleted is a test that is over: its pods are killed at once.
+back-off, a preStop that sleeps, SIGTERM, the grace of the deletion, SIGKILL. **Not** modelled, and nothing may be
+concluded of it: images, control groups and their limits, several containers, exec and TCP probes, changed volumes of
+running pods, the shutdown of a node. A namespace that is deleted is a test that is over: its pods are killed at once.
 
 ``python -m tests.kubernetes.kubelet``, with its arguments as JSON in ``KUBELET``: ``url``, ``token``, ``authority``,
 ``logs``. It writes what it does to stdout, one JSON object a line.

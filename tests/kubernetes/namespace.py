@@ -50,12 +50,12 @@ class Namespace:
 
     async def close(self) -> None:
         """Delete it; its pods' processes are killed at once, whatever their grace."""
-        await self.kubectl("delete", "namespace", self.name, "--wait=false")
 
         async def empty() -> bool:
             return not await self.pods()
 
         try:
+            await self.kubectl("delete", "namespace", self.name, "--wait=false")
             await eventually(empty, what=f"the end of all pods of {self.name}")
         finally:
             await self._api.__aexit__()

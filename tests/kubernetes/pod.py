@@ -203,7 +203,9 @@ class RunningPod:
         hook = container_of(self._pod).get("lifecycle", {}).get("preStop")
         if hook is not None:
             self._say("prestop")
-            await self._before_the_deadline(asyncio.create_task(self._run_hook(hook)))
+            sleeping = asyncio.create_task(asyncio.sleep(hook["sleep"]["seconds"]))
+            await self._before_the_deadline(sleeping)
+            sleeping.cancel()
         self._say("term", grace=self._left())
         self._signal(signal.SIGTERM)
         minimum = asyncio.create_task(asyncio.sleep(MINIMUM_GRACE))
@@ -224,16 +226,6 @@ class RunningPod:
             moved = asyncio.create_task(self._deadline_moved.wait())
             await asyncio.wait({task, moved}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             moved.cancel()
-
-    async def _run_hook(self, hook: Object) -> None:
-        if "sleep" in hook:
-            await asyncio.sleep(hook["sleep"]["seconds"])
-        elif "exec" in hook:
-            start = await start_of(self._pod, self._around, self._node.api)
-            run = await asyncio.create_subprocess_exec(*hook["exec"]["command"], env=start.env, cwd=REPOSITORY)
-            await run.wait()
-        else:
-            self._say("refused", why="the process kubelet has no such preStop")
 
     def _left(self) -> float:
         assert self._kill_at is not None
