@@ -260,6 +260,7 @@ class DeployApp(App[int]):
         if self._session.read_only or self._asks_or_helps():
             return
         steering = self._session.steering
+        self._view = self._session.view()
         versions = promotable(self._view) if message.kind == "promote" else ()
         run = steering.run if steering is not None else None
         problem = ""

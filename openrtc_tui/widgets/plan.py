@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.operations.plans import words
-from openrtc_tui.operations.plans.plan import Plan, PlanKind, PublishStep
+from openrtc_tui.operations.plans.plan import Plan, PlanKind, PublishStep, StartStep
 from openrtc_tui.widgets.paint import Line, Look, Span, spread, wrap
 from openrtc_tui.widgets.words import count, duration
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DEEDS: Final[Mapping[PlanKind, str]] = {"promote": "Promote", "rollback": "Roll back", "drain": "Drain"}
 
+GAP: Final = 2
+"""Cells between a step and what is remarked on it."""
 NUMBER: Final = 3
 """Cells before the text of a step: its number stands there."""
 
@@ -82,7 +84,7 @@ def _steps(steps: Sequence[Step], seq: int, width: int) -> list[Line]:
         if isinstance(step, PublishStep):
             seq += 1
             remark = f"manifest {seq}"
-        first, *others = wrap(words.step_words(step), "text", width - NUMBER - (len(remark) + 2 if remark else 0))
+        first, *others = wrap(words.step_words(step), "text", width - NUMBER - len(remark) - GAP)
         lines.append(spread([Span(f"{number:<{NUMBER}}", "key"), *first], [Span(remark, "muted")], width))
         lines += [[Span(" " * NUMBER), *other] for other in others]
     return lines
@@ -93,10 +95,13 @@ def _capacity(plan: Plan, width: int) -> list[Line]:
     versions = list(dict.fromkeys(room.version for room in (*plan.before, *plan.after)))
     if not versions:
         return []
+    started = {step.version for step in plan.steps if isinstance(step, StartStep)}
     now, after = (_free(rooms) for rooms in (plan.before, plan.after))
     lines: list[Line] = [spread([Span("room for new calls", "muted")], [Span(_pair("now", "after"), "muted")], width)]
     for version in versions:
-        numbers = _pair(now.get(version, "none"), after.get(version, "none"))
+        then = after.get(version, "none")
+        # how many workers its platform starts is not known before
+        numbers = _pair(now.get(version, "none"), "starts" if version in started and then == "none" else then)
         lines.append(spread([Span(version or "untagged")], [Span(numbers, "strong", bold=False)], width))
     if plan.peak is not None:
         lines.append([Span(f"Up to {count(plan.peak, 'worker')} run at once meanwhile.", "muted")])

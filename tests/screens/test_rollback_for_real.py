@@ -1,0 +1,102 @@
+"""P and R on real workers: the keys move the calls, and what was done is seen and written down."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openrtc_tui.app import DeployApp
+from openrtc_tui.fleet_file import load_fleet_file
+from openrtc_tui.screens.audit import AuditScreen
+from openrtc_tui.screens.main import MainScreen
+from openrtc_tui.screens.plan import PlanScreen
+from openrtc_tui.session import FleetSession
+from openrtc_tui.state.view import WorkerState
+from openrtc_tui.widgets.paint import Look
+from tests.steering.steered_fleet import SteeredFleet
+from tests.support.processes import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+PATIENCE = 30
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[SteeredFleet]:
+    made = SteeredFleet(tmp_path)
+    await made.board.open()
+    yield made
+    await made.board.close()
+
+
+async def test_a_promotion_and_a_rollback_by_keys(fleet: SteeredFleet) -> None:
+    await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
+    session = FleetSession(load_fleet_file(fleet.file), read_only=False)
+    app = DeployApp(session, Look(zone=UTC))
+
+    def main() -> MainScreen:
+        screen = app.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    def state(key: str) -> WorkerState | None:
+        row = session.view().row(key)
+        return row.state if row is not None else None
+
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        def stands() -> str:
+            screen = app.screen
+            return screen.page.text() if isinstance(screen, PlanScreen) else main().results.text()
+
+        async def seen(condition: Callable[[], bool], what: str) -> None:
+            await until(condition, within=PATIENCE, what=lambda: f"{what}; there stands {stands()}")
+            await pilot.pause()
+
+        def planned() -> bool:
+            return isinstance(app.screen, PlanScreen) and bool(app.screen.label.text())
+
+        await seen(lambda: state("a-1") == state("b-1") == WorkerState.SERVING, "both versions")
+        await pilot.press("P")
+        await seen(planned, "the plan of a promotion")
+        assert isinstance(app.screen, PlanScreen)
+        if app.screen.version != "v2":
+            await pilot.press("down")
+            await seen(planned, "the plan for v2")
+        await pilot.press("y")
+        await seen(lambda: "DONE" in main().rollout.text(), "the promotion")
+        assert state("a-1") is WorkerState.GATED
+        call = await fleet.board.held("talk-1")
+        assert call.attributes["openrtc.version"] == "v2"
+
+        await pilot.press("escape", "R")
+        await seen(planned, "the plan of a rollback")
+        assert isinstance(app.screen, PlanScreen)
+        assert app.screen.version == "v1", "the version that was active before"
+        assert "1 call live on v2" in app.screen.page.text()
+        await pilot.press(*"v1", "enter")
+        await seen(lambda: "step 3 of 4" in main().rollout.text(), "the drain of v2")
+        assert state("b-1") is WorkerState.DRAINING
+        assert state("a-1") is WorkerState.SERVING
+        fleet.board.hang_up(call)
+        await seen(lambda: "DONE" in main().rollout.text(), "the end of the rollback")
+        assert "PROVEN" in main().rollout.text()
+
+        await pilot.press("a")
+        await seen(lambda: isinstance(app.screen, AuditScreen) and app.screen.table.row_count > 20, "the trail")
+        await pilot.press("slash", *"deployment.rolled_back")
+        await pilot.pause()
+        assert isinstance(app.screen, AuditScreen)
+        assert app.screen.table.row_count == 1
+
+
+async def test_a_read_only_dashboard_does_not_steer_and_shows_the_journal(fleet: SteeredFleet) -> None:
+    fleet.ports = {"a-1": 9}
+    fleet.write()
+    session = FleetSession(load_fleet_file(fleet.file, acting=False), read_only=True)
+    assert session.steering is None
+    assert await session.journal() == [], "nothing was done yet"
