@@ -22,7 +22,10 @@
     ``active(n)``, ``state(name)``); ``apply(version, …)`` rolls out and returns at once; ``deployment(version, …)``
     is the object, to change before ``namespace.apply(…)``; ``workers(version)``, ``serving(version, n)``,
     ``rolled_out()``, ``gone(worker)``.
-``eventually(look, what=…)`` in ``namespace.py`` waits for an async look to be true.
+
+Beside the fixtures: ``eventually(look, what=…)`` in ``namespace.py`` waits for an async look to be true; ``async with
+Line(board)`` in ``line.py`` is a steady stream of callers, of whom ``nobody_was_lost()``; ``Example`` in
+``example.py`` is the Kubernetes example that we ship, applied as its README says.
 
 Without Go and without the program there is one visible skip; ``OPENRTC_REQUIRE_KUBERNETES=1`` makes it a failure.
 """

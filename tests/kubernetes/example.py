@@ -64,6 +64,16 @@ class Example:
         deployment.write_text("".join(lines))
         await self._run(f"kubectl apply -k {self._overlay()}")
 
+    def write_fleet_file(self, workers: dict[str, str]) -> None:
+        """README's fleet file as ``fleet.yaml``, with these workers (URLs by name) and this namespace."""
+        readme = (self.folder / "README.md").read_text()
+        [shown] = re.findall(r"^```yaml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+        listed = "".join(f'  - {{name: {name}, url: "{url}"}}\n' for name, url in workers.items())
+        text, workers_found = re.subn(r"^  - .*\n", listed, shown, flags=re.MULTILINE)
+        text, namespaces = re.subn(r"\bnamespace: voice\b", f"namespace: {self._namespace.name}", text)
+        assert (workers_found, namespaces) == (1, 1)
+        (self.folder / "fleet.yaml").write_text(text)
+
     @property
     def read_token(self) -> str:
         return (self.folder / "read-token").read_text().strip()

@@ -71,12 +71,7 @@ async def test_as_shipped_its_workers_prove_their_version_and_obey_the_operator(
     for pod in await voice.namespace.pods():
         assert pod["spec"]["terminationGracePeriodSeconds"] == 3660 >= 3600 + 30 + 3 + 10
 
-    listed = "".join(f"  - {{name: {worker.name}, url: {worker.url!r}}}\n" for worker in workers)
-    (example.folder / "fleet.yaml").write_text(
-        f"fleet: voice\nworkers:\n{listed}read_token_file: read-token\n"
-        "operator: {name: alice, key_file: alice.pem}\n"
-        "membership: {masters: [{file: master}]}\nmanifest: {key_file: release.pem}\n"
-    )
+    example.write_fleet_file({worker.name: worker.url for worker in workers})
     await example.run(f"openrtc-tui --fleet fleet.yaml cordon {workers[0].name} --yes")
     await workers[0].state("cordoned")
 
