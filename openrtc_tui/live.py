@@ -103,6 +103,10 @@ class LiveFleet:
         self._inbox.empty()
         return self._fleet
 
+    def turn(self, from_version: str, to_version: str, since: float) -> None:
+        """A plan takes the fleet from one version to the other: the screen and its verdict are about that now."""
+        self.fleet.turn((from_version, to_version), since)
+
     def view(self) -> FleetView:
         """The picture of this instant."""
         picture = view(self.fleet, self._clock())

@@ -284,6 +284,8 @@ class Steering:
             clock=self._clock,
             sleep=self._sleep,
         )
+        if plan.kind != "drain" and plan.from_version is not None and plan.to_version is not None:
+            self._live.turn(plan.from_version, plan.to_version, plan.made_at)
         before, self._executor, self._busy = self._executor, executor, True
         try:
             async with self._beside.attended(), self._beside.pods_kept(plan.plan_id):

@@ -80,6 +80,8 @@ class Fleet:
         self.beat = beat
         self.named_rollout = rollout
         self.inferred_rollout: Pair | None = None
+        self.turned: tuple[Pair, float] | None = None
+        """The versions between which a plan takes the fleet another way than these two say, and since when."""
         self.clock_text = clock_text
         self.verifier = verifier
         self.identities = Identities()
@@ -115,10 +117,18 @@ class Fleet:
         """Take over an edited fleet file; what is None stays, but for the rollout, which is then inferred."""
         self.name = name if name is not None else self.name
         self.beat = beat if beat is not None else self.beat
+        if rollout != self.named_rollout:
+            self.turned = None
         self.named_rollout = rollout
         self.judgement = None
         for worker in self.workers.values():
             worker.due = float("-inf")
+
+    def turn(self, pair: Pair, at: float) -> None:
+        """A plan that began *at* takes the fleet from one version to the other: a rollback turns a rollout round."""
+        usual = self.named_rollout or self.inferred_rollout
+        self.turned = None if pair == usual else (pair, at)
+        self.judgement = None
 
     def orphans(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """The targets that *targets* does not name any more and that must be watched on: they hold calls."""

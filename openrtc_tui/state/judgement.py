@@ -42,7 +42,8 @@ class Judgement:
         self._in_doubt = False
         forgotten = 0
         if pair is not None:
-            self.began = self._beginning(pair[1])
+            turned = fleet.turned
+            self.began = turned[1] if turned is not None and turned[0] == pair else self._beginning(pair[1])
         for boot, worker in self._boots():
             self._take(boot, worker)
         for version, remnant in fleet.remains.by_version.items():

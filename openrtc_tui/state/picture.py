@@ -63,7 +63,9 @@ def _look_for_takers(fleet: Fleet, now: float) -> None:
 
 
 def _rollout_pair(fleet: Fleet) -> Pair | None:
-    """What the fleet file says, else what was inferred once, until a third version appears."""
+    """Where a plan goes, else what the fleet file says, else what was inferred, until a third version appears."""
+    if fleet.turned is not None:
+        return fleet.turned[0]
     if fleet.named_rollout is not None:
         return fleet.named_rollout
     chosen, alive = fleet.inferred_rollout, fleet.versions.alive()

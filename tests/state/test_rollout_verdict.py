@@ -446,3 +446,31 @@ def test_a_boot_that_two_targets_show_at_once_is_not_proven():
     scene.hear("a-again", old("1", live=3))
     scene.hear("a", old("1", "drained", counts={"completed": 3}))
     assert scene.view().verdict.word is OPEN
+
+
+def test_a_rollback_turns_the_rollout_round_until_the_file_says_otherwise():
+    scene = rollout("a", "b")
+    scene.hear("a", old("1", "serving"))
+    scene.hear("b", new("2", live=2))
+    scene.fleet.turn(("v2", "v1"), scene.now)
+    turned = scene.view().rollout
+    assert turned is not None
+    assert (turned.from_version, turned.to_version, turned.started_at) == ("v2", "v1", scene.now)
+    assert [row.key for row in scene.view().rows] == ["b", "a"], "the version being left comes first"
+    scene.hear("b", new("2", "drained", counts={"completed": 2}))
+    assert scene.view().verdict == Verdict(PROVEN)
+    scene.fleet.configure(rollout=("v1", "v2"))
+    assert scene.view().rollout.from_version == "v2", "an edit of something else changes nothing"
+    scene.fleet.configure(rollout=("v2", "v3"))
+    assert scene.view().rollout.to_version == "v3"
+
+
+def test_promoting_again_turns_a_rollback_round():
+    scene = rollout("a", "b")
+    scene.hear("a", old("1", "serving"))
+    scene.hear("b", new("2"))
+    began = scene.view().rollout.started_at
+    scene.fleet.turn(("v2", "v1"), scene.now)
+    scene.fleet.turn(("v1", "v2"), scene.now)
+    assert scene.view().rollout.started_at == began
+    assert scene.view().rollout.from_version == "v1"
