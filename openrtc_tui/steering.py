@@ -159,6 +159,7 @@ class Steering:
         wave = wave if wave is not None else file.drain_wave
         timeout = timeout if timeout is not None else file.drain_timeout
         publishes = file.manifest is not None
+        reread = file.manifest is not None and file.manifest.publish != "put"
         try:
             if kind == "drain":
                 made = plan_drain(
@@ -173,7 +174,9 @@ class Steering:
             elif kind == "promote":
                 if version is None:
                     raise CannotSteer("promoting needs the version that is to take the calls")
-                made = plan_promote(view, version, publishes=publishes, reason=reason, operator=self._operator)
+                made = plan_promote(
+                    view, version, publishes=publishes, reread=reread, reason=reason, operator=self._operator
+                )
             else:
                 history = active_before(records)
                 good, left = rollback_versions(view, version, bad=bad, history=history)
@@ -182,6 +185,7 @@ class Steering:
                     good,
                     bad=left,
                     publishes=publishes,
+                    reread=reread,
                     history=history,
                     platform=await self._facts(good),
                     wait=wait,

@@ -92,6 +92,27 @@ def test_a_platform_that_leaves_the_other_version_alone_needs_no_manifest_for_bo
     assert kinds(plan) == ["start", "ready", "publish", "quiet", "drain", "watch"]
 
 
+def test_workers_that_read_the_manifest_by_themselves_get_both_versions_first():
+    """Each reads at its own moment: with the good one alone, all could be closed for some seconds."""
+    promote = plan_promote(
+        fleet(worker("a-1", "v1", held=V1), worker("b-1", "v2", held=V1)), "v2", publishes=True, reread=True
+    )
+    both, taking, alone, _ = promote.steps
+    assert both == PublishStep(active=("v2", "v1"), widens=True)
+    assert (taking.version, taking.taking, taking.needs) == ("v2", True, alone.needs)
+    assert alone.active == ("v2",)
+    assert kinds(plan_rollback(WARM, publishes=True, reread=True)) == [
+        *("publish", "ready", "publish", "quiet", "drain", "watch")
+    ]
+    cold = plan_rollback(COLD, publishes=True, reread=True, platform=platform())
+    assert kinds(cold) == ["publish", "start", "ready", "ready", "publish", "quiet", "drain", "watch"]
+
+
+def test_where_the_good_version_takes_calls_already_one_manifest_is_enough():
+    rows = (worker("a-1", "v1"), worker("b-1", "v2"))
+    assert kinds(plan_promote(fleet(*rows), "v2", publishes=True, reread=True)) == ["publish", "quiet"]
+
+
 def test_without_a_platform_the_plan_waits_for_workers_that_somebody_else_starts():
     plan = plan_rollback(COLD, publishes=True)
     assert kinds(plan) == ["ready", "publish", "quiet", "drain", "watch"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
-from openrtc_tui.operations.capacity import is_ours, lacks, may_accept, needs_of, rooms
+from openrtc_tui.operations.capacity import accepts, is_ours, lacks, may_accept, needs_of, rooms
 from openrtc_tui.operations.intent import intend
 from openrtc_tui.operations.plans import interlocks, sight
 from openrtc_tui.operations.plans.plan import (
@@ -116,7 +116,13 @@ def plan_drain(
 
 
 def plan_promote(
-    view: FleetView, version: str, *, publishes: bool, reason: str | None = None, operator: str | None = None
+    view: FleetView,
+    version: str,
+    *,
+    publishes: bool,
+    reread: bool = False,
+    reason: str | None = None,
+    operator: str | None = None,
 ) -> Plan:
     """Let *version* alone take new calls. Nothing is drained: publishing the other one again takes it back.
 
@@ -124,6 +130,8 @@ def plan_promote(
         view: the fleet now.
         version: who takes the calls from then on.
         publishes: whether the fleet file says how manifests are published.
+        reread: whether workers read them by themselves, each at its own moment: then both versions are named until
+            enough of the new one take calls, or for some seconds nobody would.
         reason: for the audit.
         operator: who asks.
 
@@ -138,19 +146,20 @@ def plan_promote(
     left = _left_by_manifest(view, version)
     others = sorted({row.version for row in left if row.version is not None})
     needs = needs_of(left)
+    short = _lacks(view, version, needs)
     objections = (
         *interlocks.outage(view),
-        *interlocks.lacking(_lacks(view, version, needs), version),
+        *interlocks.lacking(short, version),
         *_untagged(left),
     )
-    publish = PublishStep(active=(version,), needs=needs)
+    switch = _switch(view, version, others, needs, overlaps=reread and not short)
     quiet = (QuietStep(version=other, within=QUIET_WITHIN) for other in others)
     return Plan(
         plan_id=new_plan_id(),
         kind="promote",
         fleet=view.fleet,
         made_at=view.at,
-        steps=(publish, *quiet),
+        steps=(*switch, *quiet),
         to_version=version,
         from_version=_left_version(view, version, others),
         objections=objections,
@@ -168,6 +177,7 @@ def plan_rollback(
     to: str | None = None,
     *,
     publishes: bool,
+    reread: bool = False,
     bad: str | None = None,
     history: Sequence[Sequence[str]] = (),
     platform: PlatformFacts | None = None,
@@ -185,6 +195,7 @@ def plan_rollback(
         to: the version to go back to; None: the one that was active before.
         publishes: whether the fleet file says how manifests are published. Without one there is no instant switch:
             the good version's workers are waited for, then the bad ones drain all at once.
+        reread: whether workers read manifests by themselves, each at its own moment (:func:`plan_promote`).
         bad: the version to leave; None: the one that takes calls now.
         history: ``active`` of the manifests that were published, the oldest first.
         platform: what the fleet's platform said of starting the good version; None: the fleet file names none.
@@ -205,13 +216,16 @@ def plan_rollback(
     short = _lacks(view, good, needs)
     start = _start(good, bad, platform, short=bool(short), publishes=publishes) if wait else ()
     steps: list[Step] = []
-    if publishes and start and platform is not None and platform.ends_other:
+    widened = bool(publishes and start and platform is not None and platform.ends_other)
+    if widened:
         steps.append(PublishStep(active=(good, bad), widens=True))
     steps += start
     if (short and wait) or start:
         steps.append(ReadyStep(version=good, needs=needs, within=within))
     if publishes:
-        steps += [PublishStep(active=(good,), needs=needs), QuietStep(version=bad, within=QUIET_WITHIN)]
+        overlaps = reread and (wait or not short)
+        steps += _switch(view, good, (bad,), needs, overlaps=overlaps, widened=widened)
+        steps.append(QuietStep(version=bad, within=QUIET_WITHIN))
     intent = intend(view, [row.key for row in leaving if sight.is_living(row)], "drain", timeout=timeout)
     subjects, rows = _subjects(view, intent)
     # without a manifest those that wait for their turn would go on taking calls
@@ -266,6 +280,28 @@ def _left_by_manifest(view: FleetView, version: str) -> list[WorkerRow]:
 
 def _lacks(view: FleetView, version: str, needs: Sequence[Need]) -> tuple[Lack, ...]:
     return lacks([row for row in view.rows if row.version == version], needs)
+
+
+def _switch(
+    view: FleetView,
+    good: str,
+    others: Sequence[str],
+    needs: tuple[Need, ...],
+    *,
+    overlaps: bool,
+    widened: bool = False,
+) -> list[Step]:
+    """From the *others* to *good*; what *overlaps* names both until enough of the good version take calls.
+
+    Where they take calls already there is nothing to wait for: closing the others leaves nobody alone.
+    """
+    steps: list[Step] = []
+    taking = [row for row in view.rows if row.version == good and accepts(row)]
+    if overlaps and (widened or lacks(taking, needs)):
+        if not widened:
+            steps.append(PublishStep(active=(good, *others), widens=True))
+        steps.append(ReadyStep(version=good, needs=needs, within=QUIET_WITHIN, taking=True))
+    return [*steps, PublishStep(active=(good,), needs=needs)]
 
 
 def _left_version(view: FleetView, version: str, others: Sequence[str]) -> str | None:

@@ -71,11 +71,15 @@ class StartStep(_Data, frozen=True, kw_only=True, tag="start"):
 
 
 class ReadyStep(_Data, frozen=True, kw_only=True, tag="ready"):
-    """Wait until workers of *version* that are ready to take calls meet every need; stop after *within*."""
+    """Wait until workers of *version* that are ready to take calls meet every need; stop after *within*.
+
+    With ``taking`` only those count that take calls now: the manifest that they hold names them.
+    """
 
     version: str
     needs: tuple[Need, ...]
     within: float
+    taking: bool = False
 
 
 class QuietStep(_Data, frozen=True, kw_only=True, tag="quiet"):

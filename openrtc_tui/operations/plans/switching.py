@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.operations.capacity import agent_of, is_ours, is_ready, lacks, may_accept
+from openrtc_tui.operations.capacity import accepts, agent_of, is_ours, is_ready, lacks, may_accept
 from openrtc_tui.operations.plans import sight
 from openrtc_tui.operations.plans.interlocks import LAST_WORKER, NOT_ENOUGH_ROOM
 from openrtc_tui.operations.plans.plan import (
@@ -124,7 +124,7 @@ def start(step: StartStep, moment: Moment) -> Decision:  # noqa: PLR0911 - a ret
 
 def _is_up(step: StartStep, plan: Plan, view: FleetView) -> bool:
     """Whether what the start is for is there already; without a manifest the platform would undo a bare drain."""
-    needs = next((other.needs for other in plan.steps if isinstance(other, ReadyStep)), None)
+    needs = next((other.needs for other in plan.steps if isinstance(other, ReadyStep) and not other.taking), None)
     publishes = any(isinstance(other, PublishStep) for other in plan.steps)
     return publishes and needs is not None and not lacks(_of(view, step.version), needs)
 
@@ -137,15 +137,17 @@ def _of(view: FleetView, version: str) -> list[WorkerRow]:
 
 
 def ready(step: ReadyStep, moment: Moment) -> Decision:
-    workers = _of(moment.view, step.version)
+    workers = [row for row in _of(moment.view, step.version) if accepts(row) or not step.taking]
     short = lacks(workers, step.needs)
     if not short:
-        return StepDone(detail=f"{sum(map(is_ready, workers))} of {step.version} ready to take calls")
+        done = "take calls" if step.taking else "ready to take calls"
+        return StepDone(detail=f"{sum(map(is_ready, workers))} of {step.version} {done}")
     what = "; ".join(lack.text for lack in short)
     until = moment.progress.since + step.within
     if moment.now > until:
-        return Stop(why=f"{step.version} was not ready in time: {what}")
-    return Wait(what=f"{step.version} to be ready: {what}", until=until)
+        missed = "did not take calls" if step.taking else "was not ready"
+        return Stop(why=f"{step.version} {missed} in time: {what}")
+    return Wait(what=f"{step.version} to {'take calls' if step.taking else 'be ready'}: {what}", until=until)
 
 
 def quiet(step: QuietStep, moment: Moment) -> Decision:

@@ -49,7 +49,8 @@ def step_words(step: Step) -> str:
         case StartStep():
             return f"ask the platform to start {step.version}"
         case ReadyStep():
-            return f"wait until {step.version} is ready for {_needs(step)}, at most {roughly(step.within)}"
+            wanted = "takes calls" if step.taking else f"is ready for {_needs(step)}"
+            return f"wait until {step.version} {wanted}, at most {roughly(step.within)}"
         case QuietStep():
             return f"wait until no worker of {step.version} takes new calls, at most {roughly(step.within)}"
         case DrainStep():
