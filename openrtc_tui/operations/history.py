@@ -146,6 +146,7 @@ def open_requests(records: Sequence[Mapping[str, Any]], now: float) -> tuple[Rec
         dict(record)
         for record in records
         if record.get("event") == INTENT
+        and isinstance(record.get("subject"), dict)
         and record.get("plan_id") is None
         and record.get("op_id") not in done
         and now - float(record.get("timestamp", now)) > SETTLED_AFTER

@@ -63,9 +63,10 @@ def judge(
         return None
     if any(event.get("op_id") == op_id for event in events):
         return "started", f"interrupted: the worker's audit names it: it took the {action}"
-    since = float(request.get("timestamp", 0.0))
     first = events[0] if events else None
-    if first is not None and first.get("seq") != 1 and float(first.get("timestamp", since + 1)) > since:
+    reached = first.get("timestamp") if first is not None else None  # a worker's own words: anything may stand there
+    covers = isinstance(reached, int | float) and reached <= float(request.get("timestamp", 0.0))
+    if first is not None and first.get("seq") != 1 and not covers:
         return "unknown", f"interrupted: the worker's audit does not reach back, it may have taken the {action}"
     return "unreached", f"interrupted: the worker knows nothing of it: the {action} was not done"
 

@@ -216,6 +216,12 @@ def test_the_boots_of_a_publication_keep_the_identity_under_which_they_were_aske
 
 
 def test_a_single_request_is_interrupted_once_nobody_can_still_be_sending_it():
-    records = [an_intent("old", "cordon"), an_intent("new", "cordon", at=950.0), an_intent("done", "cordon")]
-    records += [an_outcome("done"), an_intent("planned", "drain", plan_id="p")]
+    of = {"subject": {"key": "a-1", "boot_id": "boot-1"}}
+    records = [
+        an_intent("old", "cordon", **of),
+        an_intent("new", "cordon", at=950.0, **of),
+        an_intent("done", "cordon", **of),
+        an_outcome("done"),
+        an_intent("planned", "drain", plan_id="p", **of),
+    ]
     assert [record["op_id"] for record in open_requests(records, 1_000.0)] == ["old"]

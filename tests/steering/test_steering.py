@@ -227,3 +227,27 @@ async def test_a_single_request_that_was_interrupted_is_settled_by_looking_and_n
         outcomes = {record["op_id"]: record["outcome"] for record in journal(live)[2:]}
         assert outcomes == {asks[0].op_id: "started", asks[1].op_id: "unreached"}
         assert live.view().row("b-1").accepting, f"{FLEET}: what was not done then is not done now"
+
+
+async def test_a_drain_needs_no_release_key_and_a_plan_that_was_given_up_is_over(fleet):
+    await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
+    live = fleet.live()
+    (fleet.directory / "releases" / "release.pem").unlink()
+    async with live.running():
+        await heard(live)
+        steering = Steering(live)
+        call = await fleet.board.held("talk")
+        plan = await steering.plan("drain", version=call.attributes["openrtc.version"])
+        running = asyncio.create_task(steering.carry_out(plan))
+        await until(live, lambda view: any(row.snapshot.draining for row in view.rows))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await steering.recall()
+        assert [each.plan for each in steering.interrupted()] == [plan]
+        await steering.abandon(plan.plan_id)
+        assert steering.interrupted() == ()
+        with pytest.raises(CannotSteer, match="has ended"):
+            await steering.resume(plan.plan_id)
+        with pytest.raises(CannotSteer, match="the release key cannot be used"):
+            await carried_out(steering, "promote", version="v2")
+        fleet.board.hang_up(call)
