@@ -176,22 +176,27 @@ def _told(live: LiveFleet, run: Run) -> Exit:
 
 
 def _verdict(live: LiveFleet, run: Run) -> Exit:
-    """What the boots that were drained add up to; what they had dropped before is not the plan's doing."""
-    boots = live.fleet.boots
-    subjects = [asked.subject for asked in run.progress.asked]
-    known = [boots[subject.boot_id] for subject in subjects if subject.boot_id in boots]
-    verdict = combine((boot.verdict, boot.settled) for boot in known)
-    before = sum(subject.dropped for subject in subjects)
+    """What the boots that were drained add up to, and with a whole version those of it that were lost before.
+
+    What a boot had dropped already is told, and is not the plan's doing.
+    """
+    boots, version = live.fleet.boots, run.plan.from_version
+    subjects = {asked.subject.boot_id: asked.subject for asked in run.progress.asked}
+    concerned = [
+        boot
+        for boot_id, boot in boots.items()
+        if boot_id in subjects or (version is not None and boot.version == version)
+    ]
+    verdict = combine((boot.verdict, boot.settled) for boot in concerned)
+    before = sum(subject.dropped for subject in subjects.values())
     kind = run.plan.kind
     through = f"rolled back to {run.plan.to_version}" if kind == "rollback" else words.title(run.plan)
-    if len(known) < len(subjects):
-        unseen = count(len(subjects) - len(known), "worker")
-        tell(f"{through}: {verdict_text(verdict)}; {unseen} not in sight any more")
+    if unseen := len(subjects.keys() - boots.keys()):
+        tell(f"{through}: {verdict_text(verdict)}; {count(unseen, 'worker')} not in sight any more")
         return Exit.UNPROVEN
-    proven = not subjects or verdict.word is VerdictWord.PROVEN or _only_before(verdict, before)
     tail = f", {before} of them before the plan began" if before else ""
-    tell(f"{through}: {verdict_text(verdict) if subjects else 'nobody was left to drain'}{tail}")
-    if proven:
+    tell(f"{through}: {verdict_text(verdict) if concerned else 'nobody was left to drain'}{tail}")
+    if not concerned or verdict.word is VerdictWord.PROVEN or _only_before(verdict, before):
         return Exit.ROLLED_BACK if kind == "rollback" else Exit.DONE
     return Exit.DROPPED if verdict.word is VerdictWord.VIOLATED else Exit.UNPROVEN
 
