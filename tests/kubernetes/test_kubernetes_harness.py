@@ -65,7 +65,7 @@ async def test_it_dies_with_the_tests_even_when_they_are_killed(control_plane_bi
     tests = subprocess.Popen(  # noqa: ASYNC220 - it is forked from the main thread, as the leash wants it
         [sys.executable, "-c", program, str(control_plane_binary), str(tmp_path / "plane"), json.dumps(pod)],
         cwd=REPOSITORY,
-        env=clean_env(),
+        env=clean_env(TMPDIR=str(tmp_path)),  # a killed kubelet leaves its pods' folder
         stdout=subprocess.PIPE,
         text=True,
     )
