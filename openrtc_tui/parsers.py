@@ -93,12 +93,18 @@ def make_parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     _add_audit(commands)
 
-    keys = _add(commands, "keys", "make operator keys")
-    new = keys.add_subparsers(metavar="new", required=True, dest="keys_command").add_parser(
+    keys = _add(commands, "keys", "make operator and release keys, and the secrets of versions")
+    under = keys.add_subparsers(metavar="new|secret", required=True, dest="keys_command")
+    new = under.add_parser(
         "new", help="make NAME.pem (keep it) and NAME.pub.pem (give it to the workers)", allow_abbrev=False
     )
     new.add_argument("name", metavar="NAME", help="the operator; NAME@2 is a second key, for rotation")
     new.add_argument("--dir", default=".", metavar="DIR", help="where to write both (default: here)")
+    secret = under.add_parser(
+        "secret", help="the membership secret of one version, for the pipeline that deploys it", allow_abbrev=False
+    )
+    secret.add_argument("version_asked", metavar="VERSION")
+    secret.add_argument("--master", metavar="FILE", help="(default: the first of the fleet file's masters)")
     return parser, list(commands.choices)
 
 

@@ -23,11 +23,11 @@ def verifier_of(fleet: FleetFile, environ: Mapping[str, str] = os.environ) -> Fl
     """
     if fleet.membership is None:
         return None
-    return FleetVerifier(masters=[_read(reference, environ) for reference in fleet.membership.masters])
+    return FleetVerifier(masters=[read_master(reference, environ) for reference in fleet.membership.masters])
 
 
-def _read(reference: SecretRef, environ: Mapping[str, str]) -> str:
-    """The secret, without the spaces and line ends around it."""
+def read_master(reference: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
+    """The secret, without the spaces and line ends around it. Raises FleetFileError."""
     try:
         if reference.file is not None:
             text = read_secret_file(reference.file).decode("utf-8").strip()

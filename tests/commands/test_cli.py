@@ -13,6 +13,7 @@ import pytest
 from openrtc_tui import cli
 from openrtc_tui.commands.exits import Exit
 from openrtc_tui.fleet_file import parse_fleet_file
+from openrtc_worker.contract.membership import derive_version_secret
 from tests.support.processes import clean_env
 
 HEAVY = {"textual", "rich", "httpx", "httpcore", "yaml", "cryptography", "watchfiles", "msgspec", "asyncio"}
@@ -236,3 +237,29 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_1(arguments, tmp_
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "the output cannot be written: no space left on device\n")
+
+
+def test_keys_secret_is_what_a_version_s_workers_sign_with(tmp_path, capsys, monkeypatch):
+    master = tmp_path / "master"
+    master.write_text("m" * 32 + "\n")
+    master.chmod(0o600)
+    assert cli.main(["keys", "secret", "v2.0.0", "--master", str(master)]) == Exit.DONE
+    said = capsys.readouterr().out.strip()
+    assert said == derive_version_secret("m" * 32, "v2.0.0")
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text("fleet: voice\nworkers: []\nmembership: {masters: [{env: MASTER}]}\n")
+    monkeypatch.setenv("MASTER", "m" * 32)
+    assert cli.main(["-f", str(fleet), "keys", "secret", "v2.0.0"]) == Exit.DONE
+    assert capsys.readouterr().out.strip() == said
+
+
+def test_keys_secret_says_what_it_lacks(tmp_path, capsys):
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text("fleet: voice\nworkers: []\n")
+    assert cli.main(["-f", str(fleet), "keys", "secret", "v2"]) == Exit.ERROR
+    assert "names no masters; give --master FILE" in capsys.readouterr().err
+    assert cli.main(["keys", "secret", "v 2", "--master", "x"]) == Exit.USAGE
+    (tmp_path / "open").write_text("m")
+    (tmp_path / "open").chmod(0o644)
+    assert cli.main(["keys", "secret", "v2", "--master", str(tmp_path / "open")]) == Exit.ERROR
+    assert "chmod 600" in capsys.readouterr().err
