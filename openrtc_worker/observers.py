@@ -65,7 +65,7 @@ class Observers:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the latest observer raised, or they are hopelessly behind."""
+        """Whether one of them raised on the latest call, or they are hopelessly behind."""
         return self._outbox.failing
 
     def start(self) -> None:
@@ -89,5 +89,15 @@ class Observers:
             outcome=ended.outcome,
             duration=max(0.0, ended.ended_at - ended.started_at),
         )
+        self._outbox.put(lambda: self._tell(told))
+
+    def _tell(self, told: SessionEnd) -> None:
+        """Tell all of them, and raise at the end what the first that failed raised: none hides another's failure."""
+        failure: Exception | None = None
         for observer in self._observers:
-            self._outbox.put(lambda observer=observer: observer.on_session_end(told))  # type: ignore[misc]
+            try:
+                observer.on_session_end(told)
+            except Exception as error:  # somebody else's code: the next is told all the same
+                failure = failure or error
+        if failure is not None:
+            raise failure

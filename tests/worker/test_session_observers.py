@@ -67,6 +67,7 @@ def test_one_that_fails_keeps_nothing_from_the_others_and_shows():
     assert len(listening.heard) == 1
     other = Observers([Failing(), listening], version="v1", boot="b00t")
     other.session_ended(ENDED)
+    assert other.is_failing
     assert len(listening.heard) == 2
 
 
