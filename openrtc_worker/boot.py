@@ -122,7 +122,11 @@ class Boot:
         self._fleet = settings.membership(self._environ)
         self._claimant: Claimant | None = None
         self._gatekeeper = Gatekeeper(
-            self._fleet, version=settings.deployment_version, trail=self._trail, changed=self._gate_changed
+            self._fleet,
+            version=settings.deployment_version,
+            trail=self._trail,
+            changed=self._gate_changed,
+            monotonic=monotonic,
         )
         self._lifecycle = Lifecycle(
             drain_timeout=settings.drain_timeout,

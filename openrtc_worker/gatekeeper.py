@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from openrtc_worker.contract import audit
 from openrtc_worker.contract.manifest import ManifestRefused, verify_manifest
 from openrtc_worker.control.operator_keys import OperatorKeys
+from openrtc_worker.control.refusals import Allowance
 from openrtc_worker.control.target import Requester
 from openrtc_worker.daemon_thread import in_daemon_thread
 from openrtc_worker.manifest_holder import ManifestHolder
@@ -49,21 +49,31 @@ class Gatekeeper:
         version: what this worker runs.
         trail: where manifests that were accepted or refused are written down.
         changed: called on the loop after every manifest that is held from now on, before it is audited.
+        monotonic: seconds that do not go back.
     """
 
     def __init__(
-        self, settings: FleetSettings, *, version: str | None, trail: Trail, changed: Callable[[], None]
+        self,
+        settings: FleetSettings,
+        *,
+        version: str | None,
+        trail: Trail,
+        changed: Callable[[], None],
+        monotonic: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._holder = ManifestHolder(version=version, required=settings.manifest_required)
         self._trail = trail
         self._changed = changed
+        self._monotonic = monotonic
         self._keys: OperatorKeys | None = None
         self._kept: KeptManifest | None = None
         self._defer: Callable[[Callable[[], None]], None] = lambda write: write()
         self._token: str | None = None
         self._source = None if settings.manifest is None else ManifestSource(settings.manifest)
         self._refused: tuple[str, str] | None = None
+        self._refusals = Allowance(20, 300, monotonic)  # as for requests of strangers
+        self._unaudited = 0
         self._following: asyncio.Task[None] | None = None
         self.source_problem: str | None = None
         """Why the file or URL gives no manifest just now; the newest one that was read holds all the same."""
@@ -74,7 +84,7 @@ class Gatekeeper:
         """Look where the release keys are. Raises ControlError when there is nothing."""
         if self._settings.release_keys is not None:
             self._keys = OperatorKeys(
-                self._settings.release_keys, on_problems=self._unreadable, clock=time.monotonic, whose="release"
+                self._settings.release_keys, on_problems=self._unreadable, clock=self._monotonic, whose="release"
             )
 
     async def open(self, kept: KeptManifest | None, defer: Callable[[Callable[[], None]], None]) -> None:
@@ -182,6 +192,7 @@ class Gatekeeper:
         except (SourceError, ManifestRefused) as problem:
             logger.warning("the manifest in state_dir does not count: %s", problem)
             return
+        self._token = token.strip()  # an older one that was put before this must not take its place on the disk
         self._changed()
         logger.info(
             "manifest %d of the boot before holds: %s may take calls",
@@ -241,11 +252,16 @@ class Gatekeeper:
         if self._refused == (text, refused.reason):
             return
         self._refused = (text, refused.reason)  # once, though it is read again every few seconds
+        if not self._refusals.take():  # a page that differs at each look must not push all else out of the audit
+            self._unaudited += 1
+            return
+        unaudited, self._unaudited = self._unaudited, 0
         self._trail.act(
             audit.MANIFEST_REFUSED,
             Requester(source=source.kind, reason="conflict" if refused.reason == "conflict" else "manifest"),
             result="refused",
             detail=str(refused),
+            unaudited_before=unaudited,
         )
 
     def _note(self, source: ManifestSource, problem: str | None) -> None:

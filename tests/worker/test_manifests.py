@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import threading
 import time
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,11 +22,15 @@ from openrtc_worker.contract.membership import FleetVerifier, MembershipError, d
 from openrtc_worker.control.settings import ControlError
 from openrtc_worker.control.target import Requester
 from openrtc_worker.fleet_settings import FleetSetupError
+from openrtc_worker.gatekeeper import Gatekeeper
 from openrtc_worker.manifest_source import ManifestSource, SourceError
 from openrtc_worker.settings import WorkerSettings
 from openrtc_worker.snapshots import Link
 from tests.support.processes import until
 from tests.support.release import FLEET, Release
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BY = Requester(source="http", actor="alice", op_id="op-1")
 
@@ -55,11 +61,15 @@ class FakeLiveKitSide:
 
 
 @asynccontextmanager
-async def opened(release: Release | None = None, *, version: str | None = "v1", environ=None, **changed):
+async def opened(
+    release: Release | None = None, *, version: str | None = "v1", environ=None, monotonic=time.monotonic, **changed
+):
     side = FakeLiveKitSide()
     given = {"fleet": FLEET, "release_keys": release.keys} if release is not None else {}
     settings = WorkerSettings(deployment_version=version, control_port=0, after_drain="exit", **{**given, **changed})
-    side.boot = boot = Boot(settings, side, audit_sink=lambda _event: None, environ=environ or {})
+    side.boot = boot = Boot(
+        settings, side, audit_sink=lambda _event: None, monotonic=monotonic, environ=environ or {}
+    )
     try:
         await boot.open()
         boot.registered()
@@ -83,6 +93,13 @@ def often(monkeypatch):
 
 def events(boot, event_type):
     return [event for event in boot.audit_log.after(0) if event.event_type == event_type]
+
+
+def write(file: Path, text: str) -> None:
+    """In one step: a look in between would find an empty file."""
+    fresh = file.with_suffix(".fresh")
+    fresh.write_text(text)
+    fresh.replace(file)
 
 
 # -- what a manifest does -------------------------------------------------------------------------------------
@@ -210,6 +227,26 @@ async def test_a_worker_that_restarts_alone_remembers_the_newest_manifest(releas
             boot.install_manifest(release.sign("v1", seq=1), by=BY)
 
 
+async def test_an_older_manifest_that_comes_before_the_folder_is_read_does_not_take_its_place(
+    release, tmp_path, monkeypatch
+):
+    """The endpoint answers already while the folder is being opened."""
+    old, newest = release.sign("v1"), release.sign("v2")
+    kept = tmp_path / "manifest-w1.jws"
+    kept.write_text(newest)
+    opens = Gatekeeper.open
+
+    async def opens_late(self: Gatekeeper, *arguments) -> None:
+        await self.refresh_keys()
+        assert self.install(old, by=BY) == "started"
+        await opens(self, *arguments)
+
+    monkeypatch.setattr(Gatekeeper, "open", opens_late)
+    async with opened(release, state_dir=tmp_path, environ={"OPENRTC_WORKER_ID": "w1"}) as boot:
+        assert boot.runtime_snapshot().manifest.seq == 2
+    assert kept.read_text().strip() == newest
+
+
 @pytest.mark.parametrize("content", ["", "garbage", "a.b.c", "x" * 100_000])
 async def test_what_is_kept_and_broken_is_as_if_it_were_not_there(release, tmp_path, caplog, content):
     (tmp_path / "manifest-w1.jws").write_text(content)
@@ -233,7 +270,7 @@ async def test_a_file_is_known_before_the_first_registration_and_read_again(rele
     file.write_text(release.sign("v2") + "\n")
     async with opened(release, manifest=file) as boot:
         assert boot.refusal() == "manifest"
-        file.write_text(release.sign("v1"))
+        write(file, release.sign("v1"))
         await until(lambda: boot.refusal() is None, what="the newer manifest")
         assert [event.fields["source"] for event in events(boot, "manifest.accepted")] == ["file", "file"]
 
@@ -242,11 +279,11 @@ async def test_a_file_that_vanishes_or_breaks_keeps_the_newest_one_and_is_a_find
     file = tmp_path / "manifest.jws"
     file.write_text(release.sign("v2"))
     async with opened(release, manifest=str(file)) as boot:
-        for spoil in (file.unlink, lambda: file.write_text("garbage"), lambda: file.write_text("")):
+        for spoil in (file.unlink, lambda: write(file, "garbage"), lambda: write(file, "")):
             spoil()
             await until(lambda: "manifest_unreadable" in boot.runtime_snapshot().findings, what="the finding")
             assert boot.refusal() == "manifest"
-            file.write_text(release.sign("v2"))
+            write(file, release.sign("v2"))
             await until(lambda: "manifest_unreadable" not in boot.runtime_snapshot().findings, what="the recovery")
         assert caplog.text.count("the newest one that is known holds") == 3
 
@@ -261,7 +298,7 @@ async def test_a_refused_file_is_audited_once_however_often_it_is_read(release, 
             "signature": lambda: Release(tmp_path / "stranger").sign("v2", seq=9),
             "conflict": lambda: release.sign("v2", seq=1),
         }[wrong]()
-        file.write_text(token)
+        write(file, token)
         await until(lambda: events(boot, "manifest.refused"), what="the refusal")
         await asyncio.sleep(0.3)  # a handful of looks more
         (event,) = events(boot, "manifest.refused")
@@ -269,6 +306,20 @@ async def test_a_refused_file_is_audited_once_however_often_it_is_read(release, 
         assert event.fields["reason"] == ("conflict" if wrong == "conflict" else "manifest")
         assert event.fields["detail"].startswith(f"{wrong}: ")
         assert boot.refusal() is None
+
+
+async def test_a_page_that_differs_at_each_look_does_not_push_all_else_out_of_the_audit(release, monkeypatch):
+    """A login page with a nonce, say: 20 events, then one in five minutes, which tells how many were left out."""
+    later = 0.0
+    looks = itertools.count(1)
+    monkeypatch.setattr(ManifestSource, "read", lambda _source: f"<html>nonce {next(looks)}</html>")
+    monkeypatch.setattr(manifest_source, "FILE_EVERY", 0)
+    async with opened(release, manifest="manifest.jws", monotonic=lambda: time.monotonic() + later) as boot:
+        await until(lambda: next(looks) > 60, what="many looks")
+        assert len(events(boot, "manifest.refused")) == 20
+        later = 301.0
+        await until(lambda: len(events(boot, "manifest.refused")) == 21, what="one more")
+        assert events(boot, "manifest.refused")[-1].fields["unaudited_before"] > 0
 
 
 async def test_a_file_that_is_behind_what_was_put_is_no_fault(release, tmp_path):
@@ -381,7 +432,7 @@ async def test_a_worker_starts_though_its_url_is_silent(release, publisher, monk
     began = time.monotonic()
     async with opened(release, manifest=publisher.url, manifest_required=True) as boot:
         assert time.monotonic() - began < 5
-        assert publisher.asked == 1
+        await until(lambda: publisher.asked == 1, what="the request")
         assert boot.refusal() == "manifest"
 
 
