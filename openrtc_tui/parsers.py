@@ -199,6 +199,13 @@ def _add_rollouts(commands: Any) -> None:
     promote = _add(commands, "promote", "let one version alone take new calls; taken back as fast", module="steer")
     promote.description = _PROMOTE
     promote.add_argument("version_asked", metavar="V", help="the version that takes the calls from then on")
+    promote.add_argument(
+        "--beside",
+        metavar="W",
+        action="append",
+        default=[],
+        help="a version that may take calls too; may repeat. Before a platform starts V and ends W, name both",
+    )
     _add_consent(promote)
 
     rollback = _add(

@@ -129,6 +129,7 @@ class Steering:
         *,
         version: str | None = None,
         keys: Sequence[str] = (),
+        beside: Sequence[str] = (),
         reason: str | None = None,
         wave: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - what a drain is given, sent to workers
@@ -142,6 +143,7 @@ class Steering:
             kind: ``drain``, ``promote`` or ``rollback``.
             version: what to drain, to promote, or to go back to (None: to the one that was active before).
             keys: the rows to drain, where it is no whole version.
+            beside: versions that may take calls beside the promoted one.
             reason: for the audit.
             wave: how many workers drain at once; None: the fleet file's number.
             timeout: seconds that a drain is given; None: the fleet file's, or each worker's own.
@@ -175,7 +177,13 @@ class Steering:
                 if version is None:
                     raise CannotSteer("promoting needs the version that is to take the calls")
                 made = plan_promote(
-                    view, version, publishes=publishes, reread=reread, reason=reason, operator=self._operator
+                    view,
+                    version,
+                    publishes=publishes,
+                    beside=beside,
+                    reread=reread,
+                    reason=reason,
+                    operator=self._operator,
                 )
             else:
                 history = active_before(records)

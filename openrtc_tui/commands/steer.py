@@ -62,7 +62,7 @@ async def _plan(args: argparse.Namespace, live: LiveFleet, steering: Steering) -
     reason = args.reason
     match args.command:
         case "promote":
-            return await steering.plan("promote", version=args.version_asked, reason=reason)
+            return await steering.plan("promote", version=args.version_asked, beside=args.beside, reason=reason)
         case "rollback":
             return await steering.plan(
                 "rollback",

@@ -108,6 +108,23 @@ def test_workers_that_read_the_manifest_by_themselves_get_both_versions_first():
     assert kinds(cold) == ["publish", "start", "ready", "ready", "publish", "quiet", "drain", "watch"]
 
 
+def test_a_version_that_is_not_there_yet_can_be_named_beside_the_one_that_takes_the_calls():
+    """What to publish before a Deployment starts the new pods and ends the old ones."""
+    plan = plan_promote(fleet(worker("a-1", "v1", held=V1, calls=3)), "v2", publishes=True, beside=["v1"])
+    assert plan.steps == (PublishStep(active=("v2", "v1"), widens=True),)
+    assert (plan.objections, plan.challenge, plan.from_version, plan.calls) == ((), "", None, 0)
+    assert [(room.version, room.workers) for room in plan.after] == [("v1", 1)]
+
+
+def test_naming_two_versions_still_leaves_nobody_alone_whom_a_third_one_serves():
+    rows = (worker("a-1", "v1", agent="booking"), worker("b-1", "v2", agent="booking"))
+    third = worker("c-1", "v3", agent="billing", calls=1)
+    plan = plan_promote(fleet(*rows, third), "v2", publishes=True, beside=["v1"])
+    assert [objection.code for objection in plan.objections] == ["last_worker"]
+    assert isinstance(plan.steps[0], PublishStep)
+    assert plan.steps[0].active == ("v2", "v1")
+
+
 def test_where_the_good_version_takes_calls_already_one_manifest_is_enough():
     rows = (worker("a-1", "v1"), worker("b-1", "v2"))
     assert kinds(plan_promote(fleet(*rows), "v2", publishes=True, reread=True)) == ["publish", "quiet"]

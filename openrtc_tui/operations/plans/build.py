@@ -120,16 +120,19 @@ def plan_promote(
     version: str,
     *,
     publishes: bool,
+    beside: Iterable[str] = (),
     reread: bool = False,
     reason: str | None = None,
     operator: str | None = None,
 ) -> Plan:
-    """Let *version* alone take new calls. Nothing is drained: publishing the other one again takes it back.
+    """Let *version* take new calls, alone or with those *beside* it. Nothing is drained: publishing takes it back.
 
     Args:
         view: the fleet now.
         version: who takes the calls from then on.
         publishes: whether the fleet file says how manifests are published.
+        beside: versions that may go on to take calls: what to publish before a platform starts a new version and
+            ends the old one in the same breath.
         reread: whether workers read them by themselves, each at its own moment: then both versions are named until
             enough of the new one take calls, or for some seconds nobody would.
         reason: for the audit.
@@ -143,16 +146,22 @@ def plan_promote(
         raise PlanError(
             "promoting means publishing a manifest: name manifest: in the fleet file, or drain the other version"
         )
-    left = _left_by_manifest(view, version)
+    active = tuple(dict.fromkeys((version, *map(checked, beside))))
+    left = [row for row in _left_by_manifest(view, version) if row.version not in active]
     others = sorted({row.version for row in left if row.version is not None})
     needs = needs_of(left)
-    short = _lacks(view, version, needs)
+    # where nobody is closed nobody has to be ready: the version may not even be there yet
+    short = lacks([row for row in view.rows if row.version in active], needs) if left or len(active) == 1 else ()
     objections = (
         *interlocks.outage(view),
         *interlocks.lacking(short, version),
         *_untagged(left),
     )
-    switch = _switch(view, version, others, needs, overlaps=reread and not short)
+    switch = (
+        _switch(view, version, others, needs, overlaps=reread and not short)
+        if len(active) == 1
+        else [PublishStep(active=active, needs=needs, widens=True)]
+    )
     quiet = (QuietStep(version=other, within=QUIET_WITHIN) for other in others)
     return Plan(
         plan_id=new_plan_id(),
@@ -161,11 +170,11 @@ def plan_promote(
         made_at=view.at,
         steps=(*switch, *quiet),
         to_version=version,
-        from_version=_left_version(view, version, others),
+        from_version=_left_version(view, version, others) if len(active) == 1 else None,
         objections=objections,
         **_touched(left),
         before=rooms(view.rows),
-        after=_after_switch(view, version),
+        after=_after_switch(view, active),
         challenge=interlocks.challenge(objections, ""),
         reason=interlocks.audited_reason(reason, objections),
         operator=operator,
@@ -251,7 +260,7 @@ def plan_rollback(
         objections=objections,
         **_touched(leaving),
         before=rooms(view.rows),
-        after=tuple(room for room in _after_switch(view, good, only=publishes) if room.version != bad),
+        after=tuple(room for room in _after_switch(view, (good,), only=publishes) if room.version != bad),
         peak=platform.description.peak if platform is not None and start else None,
         challenge=interlocks.challenge(objections, good),
         reason=interlocks.audited_reason(reason, objections),
@@ -334,10 +343,10 @@ def _touched(rows: Iterable[WorkerRow]) -> _Touched:
     }
 
 
-def _after_switch(view: FleetView, version: str, *, only: bool = True) -> tuple[Room, ...]:
-    """Capacity once *version* takes the calls: with *only*, the workers of all others are there and take none."""
+def _after_switch(view: FleetView, active: Sequence[str], *, only: bool = True) -> tuple[Room, ...]:
+    """Capacity once *active* take the calls: with *only*, the workers of all others are there and take none."""
     return tuple(
-        msgspec.structs.replace(room, workers=0, places=0) if only and room.version != version else room
+        msgspec.structs.replace(room, workers=0, places=0) if only and room.version not in active else room
         for room in rooms(view.rows)
     )
 
