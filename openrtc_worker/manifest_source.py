@@ -89,9 +89,16 @@ def is_url(where: str) -> bool:
 
 
 def _answer(connection: http.client.HTTPConnection, target: str) -> bytes:
-    """The body of one GET, a byte more than a manifest may have at most."""
+    """The body of one GET, a byte more than a manifest may have at most. Raises TimeoutError when it is late."""
+    late, sock = threading.Event(), connection.sock  # which the connection forgets once it has an answer's head
+
+    def give_up() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
     # a timeout of a socket is for each piece: whoever sends one byte a second would never reach it
-    guard = threading.Timer(URL_SECONDS, _shut, [connection.sock])
+    guard = threading.Timer(URL_SECONDS, give_up)
     guard.daemon = True
     guard.start()
     try:
@@ -101,14 +108,16 @@ def _answer(connection: http.client.HTTPConnection, target: str) -> bytes:
         response = connection.getresponse()
         if response.status != http.client.OK:
             raise SourceError(f"it answers {response.status} {printable(response.reason, 60)}")
-        return response.read(MAX_BYTES + 1)
+        body = response.read(MAX_BYTES + 1)
+    except (OSError, http.client.HTTPException):
+        if late.is_set():  # it was we who closed
+            raise TimeoutError from None
+        raise
     finally:
         guard.cancel()
-
-
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+    if late.is_set():  # cut off by us, though it looks like an end
+        raise TimeoutError
+    return body
 
 
 class KeptManifest:

@@ -383,6 +383,9 @@ class Publisher:
         if self.answer == "moved":
             request.send_header("Location", self.url)
         request.end_headers()
+        if self.answer == "part":
+            request.wfile.write(self.token[:20].encode())
+            self.over.wait(30)
         if self.answer == "flood":
             while not self.over.is_set():
                 request.wfile.write(b"x" * 65_536)
@@ -424,6 +427,17 @@ async def test_a_url_that_fails_keeps_the_newest_one_and_holds_up_neither_the_lo
         assert boot.refusal() == "manifest"
         publisher.answer, publisher.token = "manifest", release.sign("v1")
         await until(lambda: boot.refusal() is None, what="the recovery")
+
+
+@pytest.mark.parametrize("answer", ["silence", "drip", "part"])
+def test_a_url_that_is_late_is_called_late_and_what_came_of_it_is_no_manifest(
+    release, publisher, monkeypatch, answer
+):
+    """It is our side that hangs up: "the remote end closed" would send people to the wrong place."""
+    monkeypatch.setattr(manifest_source, "URL_SECONDS", 0.4)
+    publisher.answer, publisher.token = answer, release.sign("v1")
+    with pytest.raises(SourceError, match=r"no answer within 0.4 s"):
+        ManifestSource(publisher.url).read()
 
 
 async def test_a_worker_starts_though_its_url_is_silent(release, publisher, monkeypatch):
