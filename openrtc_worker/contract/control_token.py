@@ -43,12 +43,12 @@ class TokenRefused(Exception):  # noqa: N818 - the refusal is the answer, not a 
         status: the HTTP status of the answer.
         detail: one line for the operator; never any part of the token.
         kid: the key id that the token names, None before it could be read.
-        sub: the operator that the token names. Like ``kid`` it is only a claim unless ``signed``.
-        signed: whether the signature of a known key was good.
+        sub: the operator that the token names; only a claim, also in a signed token.
+        operator: whose key signed it; None unless the signature of a known key was good.
     """
 
     def __init__(
-        self, reason: str, detail: str, *, kid: str | None = None, sub: str | None = None, signed: bool = False
+        self, reason: str, detail: str, *, kid: str | None = None, sub: str | None = None, operator: str | None = None
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
@@ -56,7 +56,7 @@ class TokenRefused(Exception):  # noqa: N818 - the refusal is the answer, not a 
         self.detail = detail
         self.kid = kid
         self.sub = sub
-        self.signed = signed
+        self.operator = operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ def verify_request(
     claims = _signed_claims(token, kid, key)
 
     def refuse(reason: str, detail: str) -> TokenRefused:
-        return TokenRefused(reason, detail, kid=kid, sub=printable(claims.sub), signed=True)
+        return TokenRefused(reason, detail, kid=kid, sub=printable(claims.sub), operator=key.operator)
 
     _check_times(claims, now, refuse)
     if op_id is not None and claims.jti != op_id:
@@ -214,7 +214,7 @@ def _signed_claims(token: str, kid: str, key: OperatorKey) -> _Claims:
         return _claims_decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         detail = f"the token's claims are not as required: {printable(str(error), 120)}"
-        raise TokenRefused("claims", detail, kid=kid, signed=True) from None
+        raise TokenRefused("claims", detail, kid=kid, operator=key.operator) from None
 
 
 def _check_times(claims: _Claims, now: float, refuse: Callable[[str, str], TokenRefused]) -> None:

@@ -20,7 +20,10 @@ MANIFEST_REASONS: Final = frozenset({"manifest", "seq", "conflict"})
 
 @dataclass(slots=True)
 class Asking:
-    """What is known of a request while it is checked. ``sub`` and ``kid`` are claims until ``verified``."""
+    """What is known of a request while it is checked.
+
+    ``sub`` and ``kid`` are what its token claims; ``operator`` is whose key signed it, None until that is known.
+    """
 
     action: str
     remote: str | None = None
@@ -28,7 +31,7 @@ class Asking:
     plan_id: str | None = None
     sub: str | None = None
     kid: str | None = None
-    verified: bool = False
+    operator: str | None = None
 
 
 class Allowance:
@@ -87,14 +90,15 @@ class ControlRecord:
         self._counts[asking.action, reason] += 1
         if asking.action == "read":
             return
-        allowance = self._operators if asking.verified else self._strangers
+        verified = asking.operator is not None
+        allowance = self._operators if verified else self._strangers
         if not allowance.take():
-            self._unaudited[asking.verified] += 1
+            self._unaudited[verified] += 1
             return
-        unaudited, self._unaudited[asking.verified] = self._unaudited[asking.verified], 0
+        unaudited, self._unaudited[verified] = self._unaudited[verified], 0
         self._audit_log.emit(
             MANIFEST_REFUSED if reason in MANIFEST_REASONS else CONTROL_REFUSED,
-            actor=asking.sub if asking.verified and asking.sub else "unverified",
+            actor=asking.operator or "unverified",
             target=self._worker_id(),
             result="refused",
             reason=reason,
@@ -104,7 +108,7 @@ class ControlRecord:
             kid=asking.kid,
             op_id=asking.op_id,
             plan_id=asking.plan_id,
-            verified=asking.verified,
+            verified=verified,
             remote=asking.remote,
             unaudited_before=unaudited,
         )

@@ -266,9 +266,9 @@ class ControlServer:
                 now=self._clock(),
             )
         except TokenRefused as refused:
-            asking.kid, asking.sub, asking.verified = refused.kid, refused.sub, refused.signed
+            asking.kid, asking.sub, asking.operator = refused.kid, refused.sub, refused.operator
             raise Refusal(refused.reason, refused.detail) from None
-        asking.kid, asking.sub, asking.verified = token.kid, token.sub, True
+        asking.kid, asking.sub, asking.operator = token.kid, token.sub, token.sub
         return token
 
     async def _body(self, request: web.BaseRequest) -> bytes:

@@ -369,7 +369,7 @@ def test_what_was_only_counted_is_told_with_the_next_event():
     record = ControlRecord(target.audit_log, lambda: "w", lambda: now[0])
     for _ in range(50):
         record.refused(Asking(action="drain"), "token", "no token")
-    record.refused(Asking(action="drain", sub="alice", verified=True), "expect", "another boot")
+    record.refused(Asking(action="drain", sub="alice", operator="alice"), "expect", "another boot")
     now[0] = 301.0
     record.refused(Asking(action="drain"), "token", "no token")
     events = target.audit_log.after(0)
