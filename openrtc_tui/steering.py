@@ -347,6 +347,7 @@ class Steering:
                     operator=self._operator,
                     folder=file.path.parent,
                     clock=self._clock,
+                    sleep=self._sleep,
                 )
             except KeyFileError as error:
                 raise CannotSteer(f"the release key cannot be used: {error}") from None

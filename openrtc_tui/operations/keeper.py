@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.operations.history import publications, puts_of
+from openrtc_tui.operations.history import TAKEN, publications, puts_of
 from openrtc_tui.operations.publisher import lacking
 
 if TYPE_CHECKING:
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 AGAIN_AFTER: Final = 15.0
 """Seconds until a boot that could not be reached is asked once more."""
+_BROUGHT: Final = TAKEN | {"unknown"}
+"""Outcomes after which a manifest may be spread: everybody was asked. One that is on its way is its plan's alone,
+which closes nobody before somebody is opened; a refused one left the other version as it was, on purpose."""
 
 
 class ManifestKeeper:
     """Puts the manifest that the journal has last to boots that show a lower number or none.
 
-    Only while it is the highest that anybody of the fleet shows: it never takes a fleet back, and it never takes a
-    side in a conflict. A boot that refused it is not asked again.
+    Only once it was brought to everybody, and while it is the highest that anybody of the fleet shows: it never takes
+    a fleet back, and it never takes a side in a conflict. A boot that refused it is not asked again.
     """
 
     def __init__(self) -> None:
@@ -38,6 +41,8 @@ class ManifestKeeper:
         )
         if newest is not None and (self._publication is None or newest.seq != self._publication.seq):
             self._not_before.clear()
+        if newest is not None and newest.outcome not in _BROUGHT:
+            newest = None
         self._publication = newest
         puts = puts_of(records, newest.op_id, plan_id=None) if newest is not None else {}
         self._open = {boot_id: put for boot_id, put in puts.items() if put.outcome is None}

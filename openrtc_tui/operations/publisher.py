@@ -1,7 +1,7 @@
 """Publishes manifests: reads every worker again, signs the next number, and gives it to each of them.
 
-The workers that it opens are asked first. Only when those have it, as far as they are needed, are the others closed:
-a manifest that the good version would not take must never leave callers with nobody.
+The workers that it opens are asked first. Only when those have it, as far as they are needed, and a moment later, are
+the others closed: a manifest that the good version would not take must never leave callers with nobody.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from openrtc_worker.contract.keys import load_private_key
 from openrtc_worker.contract.manifest import MAX_ACTIVE, Manifest, sign_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 16
 """Workers that are read or asked at one time."""
+
+SETTLE: Final = 0.5
+"""Seconds between the last yes of those that are opened and the first request to those that are closed: a worker
+answers before LiveKit has heard its new load, and whoever calls in between would find nobody."""
 
 _CONFLICTS: Final = frozenset({"conflict", "seq"})
 """A worker's reasons that mean: somebody else published meanwhile."""
@@ -77,6 +81,7 @@ class Publisher:
         operator: who issues them.
         folder: where a program that publishes runs.
         clock: Unix seconds.
+        sleep: waits for seconds.
 
     Raises:
         KeyFileError: the release key cannot be used.
@@ -91,6 +96,7 @@ class Publisher:
         operator: str,
         folder: Path,
         clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._key: Ed25519PrivateKey = load_private_key(spec.key_file)
         self._kid = spec.key_file.stem
@@ -98,6 +104,7 @@ class Publisher:
         self._fleet = fleet
         self._operator = operator
         self._clock = clock
+        self._sleep = sleep
         publish = spec.publish
         self._outlet = outlet_of(publish, folder=folder) if isinstance(publish, (PublishFile, PublishExec)) else None
 
@@ -206,9 +213,10 @@ class Publisher:
         if alone and publication.active and not anyhow:
             why = f"nobody ready {'; '.join(map(agent_words, alone))} took manifest {publication.seq}"
             return _result(publication, first, len(had), len(rows), f"{why}: the other version was left as it is")
-        second = await self._ask(
-            publication, [row for row in closed if row.boot_id not in had], plan_id, reason, puts
-        )
+        closing = [row for row in closed if row.boot_id not in had]
+        if closing and any(answer.done for answer in first):
+            await self._sleep(SETTLE)
+        second = await self._ask(publication, closing, plan_id, reason, puts)
         return _result(publication, [*first, *second], len(had), len(rows))
 
     async def _ask(

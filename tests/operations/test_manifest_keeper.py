@@ -76,6 +76,14 @@ def test_without_anything_published_there_is_nothing_to_keep():
     assert due(keeper, holding("a", 5, "v2"), holding("b", None)) == []
 
 
+@pytest.mark.parametrize("outcome", [None, "refused"])
+def test_what_is_on_its_way_or_came_to_nothing_is_kept_by_nobody(outcome):
+    """Another dashboard of this machine may be bringing it, who is opened first; or it left the others on purpose."""
+    keeper = ManifestKeeper()
+    keeper.know(published(outcome=outcome)[: 1 if outcome is None else 2])
+    assert due(keeper, holding("opened", 5, "v2"), holding("left as it is", 4, "v1")) == []
+
+
 async def test_who_refuses_is_not_asked_again_and_who_was_not_reached_is_a_little_later(keeper):
     rows = holding("a", 5, "v2"), holding("b", None)
     assert await keeper.keep(FakePublisher("unreached"), view(*rows), 100.0) == ()

@@ -8,7 +8,7 @@ import pytest
 from openrtc_tui.fleet_specs import ManifestSpec, PublishFile
 from openrtc_tui.operations.batch import BatchResult
 from openrtc_tui.operations.history import Put
-from openrtc_tui.operations.publisher import Publisher, PublishRefused
+from openrtc_tui.operations.publisher import SETTLE, Publisher, PublishRefused
 from openrtc_tui.operations.request import Answer
 from openrtc_worker.contract.keys import OperatorKey, generate_operator_key, public_key_from_pem
 from openrtc_worker.contract.manifest import verify_manifest
@@ -34,9 +34,14 @@ class FakeHands:
         self.fresh = {each.key: each for each in fresh}
         self.answers = answers or {}
         self.looked, self.batches = [], []
+        self.paused: list[tuple[float, int]] = []
+        """Each pause, and how many batches were sent before it."""
 
     def view(self):
         return view(*self.rows.values())
+
+    async def sleep(self, seconds):
+        self.paused.append((seconds, len(self.batches)))
 
     async def look(self, key):
         self.looked.append(key)
@@ -60,7 +65,15 @@ def publisher_of(tmp_path):
 
     def make(hands, publish="put"):
         spec = ManifestSpec(key_file=tmp_path / "release.pem", publish=publish)
-        return Publisher(spec, hands=hands, fleet="eu", operator="alice", folder=tmp_path, clock=lambda: 1_000.0)
+        return Publisher(
+            spec,
+            hands=hands,
+            fleet="eu",
+            operator="alice",
+            folder=tmp_path,
+            clock=lambda: 1_000.0,
+            sleep=hands.sleep,
+        )
 
     return make
 
@@ -103,6 +116,21 @@ async def test_who_is_opened_has_it_before_anybody_is_closed(publisher_of):
     result = await published(publisher_of(hands), "v2")
     assert [set(batch) for batch in hands.batches] == [{"b", "c"}, {"a"}]
     assert (result.outcome, result.detail) == ("started", "manifest 1 taken by 3 of 3")
+
+
+async def test_livekit_is_given_a_moment_to_learn_of_the_opened_before_the_others_are_closed(publisher_of):
+    """A worker's yes comes before LiveKit has its new load: a caller in between would find nobody."""
+    hands = FakeHands(worker("a", "v1"), worker("b", "v2"))
+    await published(publisher_of(hands), "v2")
+    assert hands.paused == [(SETTLE, 1)]
+
+
+async def test_nothing_is_waited_for_where_nobody_is_opened_or_nobody_is_closed(publisher_of):
+    hands = FakeHands(worker("a", "v1"), worker("b", "v2"))
+    publisher = publisher_of(hands)
+    await published(publisher, "v1", "v2")
+    await published(publisher, anyhow=True)
+    assert hands.paused == []
 
 
 @pytest.mark.parametrize("outcome", ["refused", "unreached", "unknown"])
