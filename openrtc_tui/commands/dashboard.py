@@ -12,7 +12,7 @@ from openrtc_tui.commands.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from openrtc_tui.fleet_file import FleetFile
     from openrtc_tui.operations.plans.plan import Run
@@ -68,9 +68,8 @@ def show(
     code = asyncio.run(_run(session, look, leaving))
     if farewell is not None:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            print(farewell(session.view()), file=sys.stderr)
-            if session.steering is not None and (run := session.steering.run) is not None and run.word == "running":
-                print(plan_stands_still(run), file=sys.stderr)
+            for line in last_words(session, farewell):
+                print(line, file=sys.stderr)
     return code
 
 
@@ -85,6 +84,15 @@ async def _run(session: FleetSession, look: Look, leaving: str | None) -> int:
     finally:
         give_back()
     return code if code is not None else int(Exit.ERROR)
+
+
+def last_words(session: FleetSession, farewell: Callable[[FleetView], str]) -> Iterator[str]:
+    """What is said once the screen has closed, line by line."""
+    yield farewell(session.view())
+    run = session.steering.run if session.steering is not None else None
+    # leaving has interrupted the plan that was under way
+    if run is not None and run.word in {"running", "interrupted"}:
+        yield plan_stands_still(run)
 
 
 def plan_stands_still(run: Run) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openrtc_tui.app import DeployApp
+from openrtc_tui.commands.dashboard import drains_go_on, last_words
 from openrtc_tui.fleet_file import load_fleet_file
 from openrtc_tui.screens.audit import AuditScreen
 from openrtc_tui.screens.main import MainScreen
@@ -92,6 +93,35 @@ async def test_a_promotion_and_a_rollback_by_keys(fleet: SteeredFleet) -> None:
         await pilot.pause()
         assert isinstance(app.screen, AuditScreen)
         assert app.screen.table.row_count == 1
+
+
+async def test_whoever_leaves_while_a_plan_is_under_way_is_told_that_it_stands_still(fleet: SteeredFleet) -> None:
+    await fleet.start({"a-1": "v1"}, after_drain="wait")
+    call = await fleet.board.held("talk-1")
+    session = FleetSession(load_fleet_file(fleet.file), read_only=False)
+    app = DeployApp(session, Look(zone=UTC))
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        def shown() -> bool:
+            row = session.view().row("a-1")
+            return session.steering is not None and row is not None and row.calls == 1
+
+        def draining() -> bool:
+            row = session.view().row("a-1")
+            return row is not None and row.state is WorkerState.DRAINING
+
+        await until(shown, within=PATIENCE, what="the call")
+        assert session.steering is not None
+        plan = await session.steering.plan("drain", version="v1")
+        app._see_through(session.steering.carry_out(plan), plan)
+        await until(draining, within=PATIENCE, what="the drain")
+        await pilot.press("q")
+    drains, stands = last_words(session, drains_go_on)
+    assert drains == "The dashboard is closed; 1 worker goes on draining, with 1 call live."
+    assert stands.startswith(
+        "The drain of v1 stands still at step 1 of 2: `openrtc-tui resume`, or r in the dashboard"
+    )
+    fleet.board.hang_up(call)
 
 
 async def test_a_read_only_dashboard_does_not_steer_and_shows_the_journal(fleet: SteeredFleet) -> None:
