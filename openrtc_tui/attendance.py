@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from openrtc_tui.live import LiveFleet
-    from openrtc_tui.operations.history import Record
+    from openrtc_tui.operations.history import Record as JournalRecord
     from openrtc_tui.operations.journal import Journal
-    from openrtc_tui.operations.platforms.platform import Platform
+    from openrtc_tui.operations.platforms.platform import Platform, Record
     from openrtc_tui.operations.publisher import Publisher
 
 BEAT: Final = 1.0
@@ -52,7 +52,7 @@ class Attendance:
         platform: Platform | None,
         publisher: Callable[[], Publisher | None],
         publishing: Callable[[], bool],
-        recall: Callable[[], Awaitable[Sequence[Record]]],
+        recall: Callable[[], Awaitable[Sequence[JournalRecord]]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -70,7 +70,7 @@ class Attendance:
         self.platform = platform or self._named_platform()
         """Who brings versions up; None where the fleet file names nobody."""
 
-    def know(self, records: Sequence[Record]) -> None:
+    def know(self, records: Sequence[JournalRecord]) -> None:
         """Take over what the journal says."""
         self._keeper.know(records)
 
@@ -100,15 +100,31 @@ class Attendance:
             yield
             return
 
-        async def record(event: str, fields: Mapping[str, Any]) -> None:
-            await self._journal.write(event, target=str(fields.get("pod", "")), plan_id=plan_id, **fields)
-
-        task = asyncio.create_task(platform.keep_pods(self._live.view, record, self._live.say))
+        task = asyncio.create_task(platform.keep_pods(self._live.view, self._recorder(plan_id), self._live.say))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)  # a journal that is full ends the plan as well
+
+    async def let_pods_go(self, plan_id: str) -> None:
+        """Take away what the interrupted plan *plan_id* left on the workers' pods; raises JournalError."""
+        platform: object = self.platform
+        if not isinstance(platform, TendsPods):
+            return
+        try:
+            await platform.let_pods_go(self._recorder(plan_id))
+        except PlatformError as error:
+            self._live.say(f"deletion costs of pods could not be taken away: {error}", severity="warning")
+        finally:
+            if not self._attending:
+                await platform.close()
+
+    def _recorder(self, plan_id: str) -> Record:
+        async def record(event: str, fields: Mapping[str, Any]) -> None:
+            await self._journal.write(event, target=str(fields.get("pod", "")), plan_id=plan_id, **fields)
+
+        return record
 
     async def _keep(self) -> None:
         seen: object = None
@@ -145,7 +161,7 @@ class Attendance:
                 return  # there is nothing to watch
             await self._sleep(AFTER_TROUBLE)
 
-    async def settle(self, records: Sequence[Record]) -> None:
+    async def settle(self, records: Sequence[JournalRecord]) -> None:
         """Write down what became of single requests that were interrupted."""
         for request in open_requests(records, self._clock()):
             row = boot_of(request, self._live.view())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.attendance import AFTER_TROUBLE, Attendance
@@ -31,7 +31,7 @@ from openrtc_tui.watched import CannotSteer
 from openrtc_worker.contract.keys import KeyFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.operations.history import JournaledPlan, Record
@@ -119,7 +119,16 @@ class Steering:
             raise CannotSteer(str(error)) from None
         self._plans = {key: found for key, found in plans_of(records).items() if found.plan.fleet}
         self._beside.know(records)
+        self._forget_what_ended_elsewhere()
         return records
+
+    def _forget_what_ended_elsewhere(self) -> None:
+        """A plan that was interrupted here is no plan of ours once it was given up, or gone on with by another."""
+        if self._executor is None or self._busy or not self._executor.interrupted:
+            return
+        found = self._plans.get(self._executor.plan.plan_id)
+        if found is None or found.ended:
+            self._executor = None
 
     # ------------------------------------------------------------------------------------------------- making plans
 
@@ -234,7 +243,8 @@ class Steering:
             raise CannotSteer("; ".join(each.text for each in plan.objections if each.blocks and not each.override))
         held = newest_manifest(self._live.view())
         expected = self._expected.pop(plan.plan_id, held.seq if held is not None else 0)
-        return await self._execute(plan, (), expected)
+        with self._holding(plan.plan_id):
+            return await self._execute(plan, (), expected)
 
     async def resume(self, plan_id: str) -> Run:
         """Go on with an interrupted plan. The fleet is looked at first, and nothing that was done is done again.
@@ -242,32 +252,26 @@ class Steering:
         Raises:
             CannotSteer: there is no such plan, it has ended, or it is carried out elsewhere.
         """
-        await self.recall()
-        found = self._plans.get(plan_id)
-        if found is None or found.ended:
-            raise CannotSteer(f"plan {plan_id} has ended" if found else f"the journal knows no plan {plan_id}")
+        await self._unended(plan_id)
         await self._hear_all()
-        return await self._execute(found.plan, found.records, None)
+        with self._holding(plan_id):
+            found = await self._unended(plan_id)  # another dashboard may have gone on with it meanwhile
+            return await self._execute(found.plan, found.records, None)
 
     async def abandon(self, plan_id: str) -> None:
         """Give an interrupted plan up: what was done stays done, and it is not shown any more.
 
         Raises:
-            CannotSteer: there is no such plan, it is carried out now, or the journal cannot be written.
+            CannotSteer: there is no such plan, it has ended or is carried out now, or the journal cannot be written.
         """
-        await self.recall()
-        found = self._plans.get(plan_id)
-        if found is None or found.ended:
-            raise CannotSteer(f"the journal knows no interrupted plan {plan_id}")
-        try:
-            with self._lock.held(plan_id, self._operator):
-                target = found.plan.fleet
-                await self._journal.write(ABORTED, target=target, plan_id=plan_id)
-                await self._journal.write(
-                    ENDED, target=target, result="aborted", plan_id=plan_id, word="aborted", why="given up"
-                )
-        except (PlanRunsElsewhere, JournalError) as error:
-            raise CannotSteer(str(error)) from None
+        with self._holding(plan_id):
+            found = await self._unended(plan_id)
+            target = found.plan.fleet
+            await self._journal.write(ABORTED, target=target, plan_id=plan_id)
+            await self._beside.let_pods_go(plan_id)
+            await self._journal.write(
+                ENDED, target=target, result="aborted", plan_id=plan_id, word="aborted", why="given up"
+            )
         await self.recall()
 
     def abort(self) -> None:
@@ -275,16 +279,26 @@ class Steering:
         if self._executor is not None and self._busy:
             self._executor.abort()
 
-    async def _execute(self, plan: Plan, records: Sequence[Record], expected: int | None) -> Run:
+    async def _unended(self, plan_id: str) -> JournaledPlan:
+        """The plan as the journal has it at this moment; raises CannotSteer when there is nothing to go on with."""
+        await self.recall()
+        found = self._plans.get(plan_id)
+        if found is None or found.ended:
+            raise CannotSteer(f"plan {plan_id} has ended" if found else f"the journal knows no plan {plan_id}")
+        return found
+
+    @contextmanager
+    def _holding(self, plan_id: str) -> Iterator[None]:
+        """Nobody else on this machine acts by a plan of this fleet within it; raises CannotSteer."""
         if self._live.read_only:
             raise CannotSteer("watching only: nothing is asked of any worker")
         try:
-            with self._lock.held(plan.plan_id, self._operator):
-                return await self._hold_and_execute(plan, records, expected)
+            with self._lock.held(plan_id, self._operator):
+                yield
         except (PlanRunsElsewhere, JournalError) as error:
             raise CannotSteer(str(error)) from None
 
-    async def _hold_and_execute(self, plan: Plan, records: Sequence[Record], expected: int | None) -> Run:
+    async def _execute(self, plan: Plan, records: Sequence[Record], expected: int | None) -> Run:
         publishes = any(isinstance(step, PublishStep) for step in plan.steps)
         executor = Executor(
             plan,

@@ -124,6 +124,11 @@ class Executor:
         return bool(self._records)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether it stands still here before its end."""
+        return self._word == "interrupted"
+
+    @property
     def publishing(self) -> bool:
         """Whether a manifest is being brought to the workers just now."""
         progress = self._progress

@@ -197,6 +197,79 @@ async def test_one_plan_at_a_time_and_an_aborted_one_says_what_was_not_done(flee
         fleet.board.hang_up(call)
 
 
+class FakePods:
+    """A platform that keeps something on pods, and hears when it is to be taken away."""
+
+    name, ends_other = "pods", True
+
+    def __init__(self):
+        self.did = []
+
+    async def watch(self):
+        for nothing in ():
+            yield nothing
+
+    async def keep_pods(self, _, record, __):
+        await record("pod.cost", {"pod": "voice-1", "cost": 1})
+        await asyncio.Event().wait()  # and is killed before it can take anything away
+
+    async def let_pods_go(self, record):
+        self.did.append("let go")
+        await record("pod.cost_removed", {"pod": "voice-1"})
+
+    async def close(self):
+        self.did.append("close")
+
+
+async def interrupted(fleet, live, steering):
+    """A plan whose dashboard was closed while it waits for the end of a call; the plan and the call."""
+    call = await fleet.board.held("talk")
+    plan = await steering.plan("drain", version=call.attributes["openrtc.version"])
+    running = asyncio.create_task(steering.carry_out(plan))
+    await until(live, lambda view: any(row.snapshot.draining for row in view.rows))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert steering.run.word == "interrupted"
+    return plan, call
+
+
+async def test_a_plan_that_another_dashboard_ends_meanwhile_is_not_gone_on_with_here(fleet, monkeypatch):
+    await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
+    live, second = fleet.live(), fleet.live()
+    async with live.running(), second.running():
+        await asyncio.gather(heard(live), heard(second))
+        mine, theirs = Steering(live), Steering(second)
+        plan, call = await interrupted(fleet, live, mine)
+
+        async def meanwhile():
+            fleet.board.hang_up(call)
+            assert (await theirs.resume(plan.plan_id)).word == "done"
+
+        monkeypatch.setattr(mine, "_hear_all", meanwhile)
+        with pytest.raises(CannotSteer, match="has ended"):
+            await asyncio.wait_for(mine.resume(plan.plan_id), PATIENCE)
+        assert mine.run is None, "nothing is left here to go on with or to give up"
+    assert told(journal(live))[-1] == "plan.ended done"
+
+
+async def test_a_plan_that_is_given_up_is_out_of_sight_and_leaves_nothing_on_pods(fleet):
+    await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
+    live = fleet.live()
+    async with live.running():
+        await heard(live)
+        platform = FakePods()
+        steering = Steering(live, platform=platform)
+        plan, call = await interrupted(fleet, live, steering)
+        platform.did.clear()
+        await steering.abandon(plan.plan_id)
+        assert (steering.run, steering.interrupted()) == (None, ())
+        assert platform.did == ["let go", "close"]
+        fleet.board.hang_up(call)
+    lines = journal(live)
+    assert told(lines)[-3:] == ["plan.aborted", "pod.cost_removed", "plan.ended aborted"]
+    assert lines[-2]["plan_id"] == plan.plan_id
+
+
 async def test_a_single_request_that_was_interrupted_is_settled_by_looking_and_never_sent_again(fleet, monkeypatch):
     await fleet.start({"a-1": "v1", "b-1": "v2"})
     live = fleet.live()

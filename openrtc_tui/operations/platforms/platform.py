@@ -107,6 +107,10 @@ class TendsPods(Protocol):
         """
         ...
 
+    async def let_pods_go(self, record: Record) -> None:
+        """Take away what an earlier life set on them, which was killed before it could. Raises PlatformError."""
+        ...
+
     async def close(self) -> None:
         """Close its connections; the next request opens them again."""
         ...

@@ -249,6 +249,10 @@ class KubernetesPlatform:
             return
         await keep(keeper, view, say, self._sleep)
 
+    async def let_pods_go(self, record: Record) -> None:
+        """Take the deletion costs away that were written under our name."""
+        await (await self.keeper(record)).let_go()
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     @property
