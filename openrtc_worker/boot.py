@@ -453,6 +453,7 @@ class Boot:
         changed = self.calls.reap(self._livekit.active_job_ids())
         before, self._link = self._link, self._livekit.link()
         self._trail.due()
+        self._gatekeeper.due()
         self._recount(changed=changed or before != self._link)
 
     def _recount(self, *, changed: bool = True) -> None:

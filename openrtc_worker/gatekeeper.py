@@ -35,6 +35,10 @@ PATIENCE: Final = 15.0
 """Seconds after which a look that has not come back counts as failed."""
 
 
+KEEP_AGAIN: Final = 10.0
+"""Seconds after which a manifest that could not be kept is written again."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     text: str | None = None
@@ -70,6 +74,8 @@ class Gatekeeper:
         self._kept: KeptManifest | None = None
         self._defer: Callable[[Callable[[], None]], None] = lambda write: write()
         self._token: str | None = None
+        self._is_kept = True
+        self._keep_again_at = 0.0
         self._source = None if settings.manifest is None else ManifestSource(settings.manifest)
         self._refused: tuple[str, str] | None = None
         self._refusals = Allowance(20, 300, monotonic)  # as for requests of strangers
@@ -158,10 +164,22 @@ class Gatekeeper:
             self._keep()
         return effect
 
+    def due(self) -> None:
+        """Write what could not be written: a disk that was full must not leave an older manifest to the next boot."""
+        if not self._is_kept and self._monotonic() >= self._keep_again_at:
+            self._keep()
+
     def _keep(self) -> None:
         kept, token = self._kept, self._token
-        if kept is not None and token is not None:
-            self._defer(lambda: kept.keep(token))
+        if kept is None or token is None:
+            return
+        self._is_kept, self._keep_again_at = False, self._monotonic() + KEEP_AGAIN
+
+        def write() -> None:
+            kept.keep(token)
+            self._is_kept = token == self._token
+
+        self._defer(write)
 
     def _tell(self, manifest: Manifest, by: Requester) -> None:
         allows = self._holder.allows

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import json
 import logging
+import os
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -23,7 +25,7 @@ from openrtc_worker.control.settings import ControlError
 from openrtc_worker.control.target import Requester
 from openrtc_worker.fleet_settings import FleetSetupError
 from openrtc_worker.gatekeeper import Gatekeeper
-from openrtc_worker.manifest_source import ManifestSource, SourceError
+from openrtc_worker.manifest_source import KeptManifest, ManifestSource, SourceError
 from openrtc_worker.settings import WorkerSettings
 from openrtc_worker.snapshots import Link
 from tests.support.processes import until
@@ -93,6 +95,10 @@ def often(monkeypatch):
 
 def events(boot, event_type):
     return [event for event in boot.audit_log.after(0) if event.event_type == event_type]
+
+
+def no_space_left(*_arguments) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write(file: Path, text: str) -> None:
@@ -225,6 +231,25 @@ async def test_a_worker_that_restarts_alone_remembers_the_newest_manifest(releas
         assert events(boot, "manifest.accepted") == []  # it was audited when it came
         with pytest.raises(ManifestRefused, match="seq"):
             boot.install_manifest(release.sign("v1", seq=1), by=BY)
+
+
+async def test_a_manifest_that_a_full_disk_did_not_take_is_kept_once_there_is_room(release, tmp_path, monkeypatch):
+    """Otherwise the next boot would obey an older one."""
+    later = 0.0
+    state = {"state_dir": tmp_path, "environ": {"OPENRTC_WORKER_ID": "w1"}}
+    async with opened(release, monotonic=lambda: time.monotonic() + later, **state) as boot:
+        boot.install_manifest(release.sign("v1"), by=BY)
+        kept = tmp_path / "manifest-w1.jws"
+        await until(kept.exists, what="the first one")
+        with monkeypatch.context() as full:
+            full.setattr(KeptManifest, "keep", no_space_left)
+            newest = release.sign("v2")
+            boot.install_manifest(newest, by=BY)
+            await until(lambda: "call_file_failing" in boot.runtime_snapshot().findings, what="the finding")
+        assert kept.read_text().strip() != newest
+        later = gatekeeper.KEEP_AGAIN
+        await until(lambda: kept.read_text().strip() == newest, what="the newest one")
+        await until(lambda: boot.runtime_snapshot().findings == [], what="the end of the finding")
 
 
 async def test_an_older_manifest_that_comes_before_the_folder_is_read_does_not_take_its_place(
