@@ -74,6 +74,8 @@ class Steering:
         self._lock = PlanLock(live.file.name, live.journal.path.parent)
         self._publisher: Publisher | None = None
         self._plans: dict[str, JournaledPlan] = {}
+        self._open: tuple[JournaledPlan, ...] = ()
+        """Those that did not end: they are asked for many times a second."""
         self._executor: Executor | None = None
         self._busy = False
         self._expected: dict[str, int] = {}
@@ -100,15 +102,15 @@ class Steering:
 
         As of the last :meth:`recall`, which :meth:`tend` does every second.
         """
-        if not any(not found.ended for found in self._plans.values()):
+        if not self._open:
             return ()
         holder = self._lock.holder()
         here = self._executor.plan.plan_id if self._executor is not None and self._busy else None
         view, now = self._live.view(), self._clock()
         return tuple(
             run_of(found.plan, found.progress, view, now, "interrupted")
-            for plan_id, found in self._plans.items()
-            if not found.ended and plan_id not in {holder, here}
+            for found in self._open
+            if found.plan.plan_id not in {holder, here}
         )
 
     async def recall(self) -> tuple[Record, ...]:
@@ -118,6 +120,7 @@ class Steering:
         except JournalError as error:
             raise CannotSteer(str(error)) from None
         self._plans = {key: found for key, found in plans_of(records).items() if found.plan.fleet}
+        self._open = tuple(found for found in self._plans.values() if not found.ended)
         self._beside.know(records)
         self._forget_what_ended_elsewhere()
         return records

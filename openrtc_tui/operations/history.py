@@ -37,7 +37,7 @@ class JournaledPlan:
 
     @property
     def ended(self) -> bool:
-        return any(record.get("event") == ENDED for record in self.records)
+        return any(record.get("event") == ENDED for record in reversed(self.records))  # as a rule the last one
 
     @property
     def begun(self) -> Record:
@@ -67,8 +67,11 @@ class Put:
     outcome: str | None = None
 
 
-def plans_of(records: Iterable[Mapping[str, Any]]) -> dict[str, JournaledPlan]:
-    """Every plan that was begun, by its ``plan_id``, the oldest first; a plan that cannot be read is left out."""
+def plans_of(records: Iterable[Record]) -> dict[str, JournaledPlan]:
+    """Every plan that was begun, by its ``plan_id``, the oldest first; a plan that cannot be read is left out.
+
+    It has the very lines and no copies of them: a journal may be long, and is read anew every second.
+    """
     lines: dict[str, list[Record]] = {}
     plans: dict[str, Plan] = {}
     for record in records:
@@ -81,7 +84,7 @@ def plans_of(records: Iterable[Mapping[str, Any]]) -> dict[str, JournaledPlan]:
             except msgspec.ValidationError:  # written by another release: what it meant cannot be told
                 continue
         if plan_id in plans:
-            lines.setdefault(plan_id, []).append(dict(record))
+            lines.setdefault(plan_id, []).append(record)
     return {plan_id: JournaledPlan(plan=plan, records=tuple(lines[plan_id])) for plan_id, plan in plans.items()}
 
 
@@ -99,7 +102,7 @@ def publications(records: Iterable[Mapping[str, Any]]) -> tuple[Publication, ...
     return tuple(found.values())
 
 
-def active_before(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+def active_before(records: Sequence[Record]) -> tuple[tuple[str, ...], ...]:
     """The versions that were active, one entry for each manifest that was published, the oldest first.
 
     Before the first manifest every version takes calls: then it is the one that its plan was leaving.
@@ -110,7 +113,7 @@ def active_before(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...]
     return (*first, *(found.active for found in published))
 
 
-def _left_by(records: Iterable[Mapping[str, Any]], op_id: str) -> str | None:
+def _left_by(records: Iterable[Record], op_id: str) -> str | None:
     """The version that the plan of the publication *op_id* leaves."""
     plan_id = next((record.get("plan_id") for record in records if record.get("op_id") == op_id), None)
     found = plans_of(record for record in records if record.get("plan_id") == plan_id)

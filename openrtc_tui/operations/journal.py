@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from openrtc_tui.operations.operator import Operator
-    from openrtc_worker.contract.chain import ChainWriter
+    from openrtc_worker.contract.chain import ChainFollower, ChainWriter
 
 STATE_DIR: Final = "OPENRTC_STATE_DIR"
 """The environment variable that names another folder for journals."""
@@ -83,6 +83,7 @@ class Journal:
         self._clock = clock
         self._seq = 0
         self._writer: ChainWriter | None = None
+        self._follower: ChainFollower | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
 
     async def write(
@@ -109,7 +110,9 @@ class Journal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._append, record)
 
     async def records(self) -> tuple[dict[str, Any], ...]:
-        """Every line so far, the oldest first; none when there is no journal yet.
+        """Every line so far, the oldest first; none when there is no journal yet. They are not to be changed.
+
+        What was read before is kept, so that a long journal costs its reading once.
 
         Raises:
             JournalError: it cannot be read, or not all of it.
@@ -146,10 +149,12 @@ class Journal:
         return record
 
     def _read(self) -> tuple[dict[str, Any], ...]:
-        from openrtc_worker.contract.chain import ChainError, ChainMissing, read_chain
+        from openrtc_worker.contract.chain import ChainError, ChainFollower, ChainMissing
 
+        if self._follower is None:
+            self._follower = ChainFollower(self.path)
         try:
-            return tuple(read_chain(self.path))
+            return self._follower.records()
         except ChainMissing:
             return ()
         except (ChainError, OSError) as error:

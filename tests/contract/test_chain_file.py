@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from openrtc_worker.contract.chain import (
     ChainError,
+    ChainFollower,
     ChainMissing,
     ChainWriter,
     RecordRefused,
@@ -29,6 +31,7 @@ from openrtc_worker.contract.chain import (
     read_entries,
     verify_chain,
 )
+from openrtc_worker.contract.chain import reader as reader_module
 from openrtc_worker.contract.chain import writer as writer_module
 from openrtc_worker.contract.chain.line import MAX_LINE_BYTES
 from tests.contract.chains import lines_in, record, write_chain
@@ -801,3 +804,46 @@ def test_a_key_without_its_name_is_refused(path, key):
 def test_the_hash_that_verify_names_as_head_stands_in_the_last_line(path):
     write_chain(path, 2)
     assert verify_chain(path).head.hash == json.loads(lines_in(path)[-1])["hash"]
+
+
+# ------------------------------------------------------------------------------------------------- read as it grows
+
+
+def test_a_chain_that_is_followed_is_decoded_once(path, monkeypatch):
+    decoded = []
+    decode = reader_module.decode_line
+    monkeypatch.setattr(reader_module, "decode_line", lambda data: decoded.append(data) or decode(data))
+    write_chain(path, 5)
+    follower = ChainFollower(path)
+    assert len(follower.records()) == 5
+    write_chain(path, 2)
+    assert follower.records() == tuple(read_chain(path))
+    assert len(decoded) - 7 == 7, "five, then two; read_chain has decoded all seven"
+
+
+@given(st.lists(st.sampled_from(["write", "rotate", "torn", "damage", "cut", "gone"]), max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_whatever_happens_to_a_chain_whoever_follows_it_sees_what_is_there(tmp_path_factory, deeds):
+    path = tmp_path_factory.mktemp("followed") / "audit.jsonl"
+    follower = ChainFollower(path)
+    for number, deed in enumerate(["write", *deeds]):
+        if deed in {"write", "rotate"}:
+            with suppress(ChainError):  # it does not go on behind more than one damaged line
+                write_chain(path, 3, max_bytes=600 if deed == "rotate" else 1 << 20)
+        elif not path.exists():
+            continue
+        elif deed == "torn":
+            path.write_bytes(path.read_bytes() + b'{"chain":9,"pre')
+        elif deed == "damage":
+            path.write_bytes(path.read_bytes() + b"\0" * 40 + b"\n")
+        elif deed == "cut":
+            path.write_bytes(b"".join(lines_in(path)[:-1]))
+        else:
+            path.rename(path.with_name(f"moved-{number}"))
+        try:
+            there = tuple(read_chain(path))
+        except ChainMissing:
+            with pytest.raises(ChainMissing):
+                follower.records()
+        else:
+            assert follower.records() == there

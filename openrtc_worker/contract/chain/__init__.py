@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from openrtc_worker.contract.chain.check import Verification, Word
 from openrtc_worker.contract.chain.line import GENESIS, ChainError, ChainMissing, Head, RecordRefused
-from openrtc_worker.contract.chain.reader import Entry, read_chain, read_entries, verify_chain
+from openrtc_worker.contract.chain.reader import ChainFollower, Entry, read_chain, read_entries, verify_chain
 from openrtc_worker.contract.chain.writer import ChainWriter
 
 __all__ = [
     "GENESIS",
     "ChainError",
+    "ChainFollower",
     "ChainMissing",
     "ChainWriter",
     "Entry",

@@ -39,7 +39,7 @@ _CHUNKS: Final = (64 << 10, 2 * MAX_LINE_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """Bytes of a file up to a newline, without it. ``number`` counts within the file, from 1.
+    """Bytes of a file up to a newline, without it. ``number`` counts from 1, from where reading began.
 
     ``is_whole`` is False for a last line without a newline; of a line that is too long only a part is kept.
     """
@@ -88,7 +88,7 @@ def open_in_order(path: Path) -> list[IO[bytes]]:
     seen: set[tuple[int, int]] = set()
     try:
         for each in _written_first(path):
-            file = _open(each)
+            file = open_file(each)
             if file is None:
                 continue
             status = os.fstat(file.fileno())
@@ -119,9 +119,9 @@ def _written_first(path: Path) -> Iterator[Path]:
     yield from rotated_files(path)
 
 
-def lines_of(file: IO[bytes]) -> Iterator[RawLine]:
-    """The lines of *file* from its beginning, never more than one of them in memory."""
-    file.seek(0)
+def lines_of(file: IO[bytes], start: int = 0) -> Iterator[RawLine]:
+    """The lines of *file* from the offset *start*, never more than one of them in memory."""
+    file.seek(start)
     number = 0
     while data := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -158,7 +158,7 @@ def checkpoint_text(path: Path) -> str | None:
     Raises:
         ChainError: it cannot be read.
     """
-    file = _open(path)
+    file = open_file(path)
     if file is None:
         return None
     with file:
@@ -169,7 +169,7 @@ def newest_rotated(path: Path) -> Head | None:
     """The last line of the newest rotated file."""
     heads: list[Head] = []
     for each in rotated_files(path):
-        file = _open(each)
+        file = open_file(each)
         if file is not None:
             with file:
                 try:
@@ -181,7 +181,7 @@ def newest_rotated(path: Path) -> Head | None:
     return max(heads, key=lambda head: head.chain, default=None)
 
 
-def _open(path: Path) -> IO[bytes] | None:
+def open_file(path: Path) -> IO[bytes] | None:
     """*path* for reading, links followed; None when it does not exist."""
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any
 
 from openrtc_worker.contract.chain.check import ChainCheck, Verification
 from openrtc_worker.contract.chain.checkpoint import read_checkpoint
-from openrtc_worker.contract.chain.files import beside, checkpoint_text, lines_of, open_in_order
-from openrtc_worker.contract.chain.line import BadLine, ChainError, decode_line
+from openrtc_worker.contract.chain.files import beside, checkpoint_text, lines_of, open_file, open_in_order
+from openrtc_worker.contract.chain.line import GENESIS, BadLine, ChainError, decode_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,6 +62,73 @@ def read_chain(path: Path | str) -> Iterator[dict[str, Any]]:
         ChainError: a file cannot be read.
     """
     return (entry.record for entry in read_entries(path) if entry.record is not None)
+
+
+class ChainFollower:
+    """Reads a chain again and again while it grows: what was read before is kept, and only what is new is decoded.
+
+    What was rotated, cut off or put there by somebody else is noticed, and all is read anew. Several threads may use
+    it, one at a time gets on.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+        self._lock = Lock()
+        self._records: list[dict[str, Any]] = []
+        self._file: tuple[int, int] | None = None
+        """The file that was written when it was read last; None: read all anew."""
+        self._end = 0
+        """The offset in it behind the last good line."""
+
+    def records(self) -> tuple[dict[str, Any], ...]:
+        """As :func:`read_chain`, with the same errors. The records are kept here too: they are not to be changed."""
+        with self._lock:
+            if not self._go_on():
+                self._read_anew()
+            return tuple(self._records)
+
+    def _go_on(self) -> bool:
+        """Take in what was appended; False when what is there does not follow what was read."""
+        file = open_file(self._path) if self._file is not None else None
+        if file is None:
+            return False
+        with file:
+            if _identity(file) != self._file or os.fstat(file.fileno()).st_size < self._end:
+                return False
+            last = self._records[-1]["hash"] if self._records else GENESIS.hash
+            for line in lines_of(file, self._end):
+                if not line.is_whole:
+                    break
+                try:
+                    found = decode_line(line.data)
+                except BadLine:
+                    return False
+                if found.prev != last:
+                    return False
+                last = found.head.hash
+                self._records.append(found.record)
+                self._end = file.tell()
+        return True
+
+    def _read_anew(self) -> None:
+        self._records, self._file, self._end = [], None, 0
+        records: list[dict[str, Any]] = []
+        with ExitStack() as open_files:
+            for file in [open_files.enter_context(each) for each in open_in_order(self._path)]:
+                end = 0
+                for line in lines_of(file):
+                    if line.is_whole:
+                        with suppress(BadLine):
+                            records.append(decode_line(line.data).record)
+                            end = file.tell()
+                if Path(file.name) == self._path:
+                    self._file, self._end = _identity(file), end
+        self._records = records
+
+
+def _identity(file: IO[bytes]) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
 
 
 def verify_chain(
