@@ -15,6 +15,7 @@ import pytest
 
 from openrtc_worker.local.dispatcher import Dispatcher
 from openrtc_worker.local.records import Answer
+from openrtc_worker.local.selection import TARGET_LOAD
 from tests.support.processes import until
 from tests.support.release import FLEET, Release, put_manifest
 from tests.support.worker_process import Operator, Switchboard
@@ -30,9 +31,6 @@ ROUNDS = 20
 CALLS_PER_SECOND = 25.0
 CALLS_A_PHASE = 8
 OLD, NEW = "v1", "v2"
-
-HEAD_START = 0.25
-"""Seconds between the answer of a worker that opened and LiveKit's knowing of it, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +79,7 @@ class Fleet:
     """Workers of two versions, of which one may take calls at a time."""
 
     def __init__(self, board: Switchboard, operator: Operator, release: Release) -> None:
+        self._board = board
         self._operator = operator
         self._release = release
         self._of = {
@@ -112,6 +111,7 @@ class Fleet:
         await put_manifest(self._operator, self.workers, self._release.sign(version))
         for worker in self._of[version]:
             await worker.serving()
+        await self._known(version)
         self._closed(NEW if version == OLD else OLD)
 
     async def switch_to(self, version: str) -> None:
@@ -124,10 +124,19 @@ class Fleet:
             known = self.closed.pop(worker.name)
             self.history.append(Closed(known.name, known.since, until=time.time()))
         await put_manifest(self._operator, self._of[version], token)
-        await asyncio.sleep(HEAD_START)
+        await self._known(version)
         other = NEW if version == OLD else OLD
         await put_manifest(self._operator, self._of[other], token)
         self._closed(other)
+
+    async def _known(self, version: str) -> None:
+        """Wait until LiveKit has heard that the workers of *version* take calls; they answer before that."""
+        ids = {(await worker.snapshot()).livekit.worker_id for worker in self._of[version]}
+        records = self._board.dispatcher.workers
+        await until(
+            lambda: all(record.load < TARGET_LOAD for record in records() if record.worker_id in ids),
+            what="LiveKit's knowing",
+        )
 
     def _closed(self, version: str) -> None:
         now = time.time()
