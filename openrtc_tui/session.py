@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.request import Answer, Ask
     from openrtc_tui.state.view import FleetView, Severity
     from openrtc_tui.watched import Steering
+    from openrtc_worker.contract.chain import ChainFollower
     from openrtc_worker.contract.snapshot import SessionList
 
 
+MOST_JOURNALED: Final = 5000
+"""Lines of the journal that are handed to the screen, the newest."""
 LOOK_FOR_NEWS: Final = 0.2
 """Seconds between two looks at what the embedded fleet's process told."""
 
@@ -62,6 +65,7 @@ class FleetSession:
         self._sleep = sleep
         self._live: LiveFleet | None = None
         self._steering: Steering | None = None
+        self._journal: ChainFollower | None = None
         self._unsaid: list[tuple[str, str, Severity]] = []
         pair = (file.rollout.from_version, file.rollout.to_version) if file.rollout is not None else None
         self._preview = Fleet(file.name, beat=file.refresh, rollout=pair)
@@ -160,22 +164,29 @@ class FleetSession:
         except SnapshotError as error:
             raise ReadFailed(f"the list of calls makes no sense: {error}") from None
 
-    async def journal(self) -> Sequence[Mapping[str, Any]]:
-        """What was done to this fleet from this machine, oldest first.
+    async def journal(self) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """The newest :data:`MOST_JOURNALED` of what was done to this fleet from this machine, and how much there is.
 
         Raises:
             ReadFailed: the journal cannot be read.
         """
         from openrtc_tui.operations.journal import journal_path, state_folder
-        from openrtc_worker.contract.chain import ChainError, read_chain
+        from openrtc_worker.contract.chain import ChainError, ChainFollower, ChainMissing
 
-        path = journal_path(self.file.name, state_folder())
+        if self._journal is None:  # by name, so that a read-only dashboard shows it too
+            self._journal = ChainFollower(journal_path(self.file.name, state_folder()))
+        follower = self._journal
+
+        def read() -> tuple[Sequence[Mapping[str, Any]], int]:
+            records = follower.records()
+            return [printable_tree(record) for record in records[-MOST_JOURNALED:]], len(records)
+
         try:
-            # read in a thread: the file may be long; and by name, so that a read-only dashboard shows it too
-            records = await asyncio.to_thread(lambda: list(read_chain(path)) if path.exists() else [])
+            return await asyncio.to_thread(read)  # the file may be long
+        except ChainMissing:
+            return [], 0
         except (ChainError, OSError) as error:
             raise ReadFailed(f"cannot be read: {error}") from None
-        return [printable_tree(record) for record in records]
 
     async def audit(self, key: str) -> Sequence[dict[str, Any]]:
         """The audit events that one worker still has, oldest first.

@@ -35,10 +35,13 @@ async def read_trail(session: Session, view: FleetView) -> Trail:
 
     try:
         names = {row.worker_id: row.key for row in view.rows if row.worker_id is not None}
+        records, total = await session.journal()
         entries.extend(
             Entry(JOURNAL, record, about=_subject(record) or names.get(str(record.get("target")), ""))
-            for record in await session.journal()
+            for record in records
         )
+        if len(records) < total:
+            problems.append(f"journal: the newest {len(records)} of {total}; `openrtc-tui audit show` has them all")
     except ReadFailed as failure:
         problems.append(f"journal {failure}")
     keys = [row.key for row in view.rows if not row.closed and row.snapshot is not None]

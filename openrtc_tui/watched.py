@@ -116,8 +116,12 @@ class Session(Protocol):
     async def sessions(self, key: str) -> SessionList:
         """The live calls of one worker; raises :class:`ReadFailed`."""
 
-    async def journal(self) -> Sequence[Mapping[str, Any]]:
-        """What was done to this fleet from this machine, oldest first; raises :class:`ReadFailed`."""
+    async def journal(self) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """The newest of what was done to this fleet from this machine, oldest first, and how much there is in all.
+
+        Raises:
+            ReadFailed: the journal cannot be read.
+        """
 
     async def audit(self, key: str) -> Sequence[Mapping[str, Any]]:
         """The audit events that one worker still has, oldest first; raises :class:`ReadFailed`."""

@@ -110,7 +110,8 @@ class FakeSession:
         )
         self.steering: FakeSteering | None = None if read_only else FakeSteering()
         self.written: list[dict[str, object]] = []
-        """What this machine's journal has."""
+        """What this machine's journal has, and how many older lines it does not hand out."""
+        self.older = 0
         self.events: list[dict[str, object]] = [
             {
                 "seq": 1,
@@ -178,8 +179,8 @@ class FakeSession:
             raise ReadFailed("live calls cannot be read: connection refused")
         return self.live
 
-    async def journal(self) -> Sequence[dict[str, object]]:
-        return self.written
+    async def journal(self) -> tuple[Sequence[dict[str, object]], int]:
+        return self.written, len(self.written) + self.older
 
     async def audit(self, _key: str) -> Sequence[dict[str, object]]:
         return self.events

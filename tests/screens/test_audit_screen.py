@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openrtc_tui.app import DeployApp
 from openrtc_tui.operations.choices import promotable, returnable
-from openrtc_tui.screens.audit import AuditScreen, EventScreen
+from openrtc_tui.screens.audit import MOST_SHOWN, AuditScreen, EventScreen
 from openrtc_tui.screens.main import MainScreen
 from openrtc_tui.state.view import Finding
 from openrtc_tui.trail_reader import read_trail
@@ -20,6 +20,7 @@ from openrtc_tui.widgets.paint import Look
 from openrtc_tui.widgets.trail import JOURNAL, Entry, Trail, cells, in_order, matching, whole
 from tests.screens import fleets, plans
 from tests.screens.fakes import FakeSession
+from tests.support.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +103,25 @@ def test_a_search_finds_every_word_in_whatever_field_it_stands() -> None:
     assert [entry.text("event") for entry in matching(entries, "ROLLOUT drain 214")] == ["plan.begun", "op.intent"]
     assert [entry.text("event") for entry in matching(entries, f"op_id={OP} started")] == ["op.outcome"]
     assert matching(entries, "nobody") == ()
+
+
+async def test_a_long_trail_shows_its_newest_and_a_search_goes_through_all() -> None:
+    made = session()
+    first = {**plans.JOURNAL[0], "reason": "the very first"}
+    made.written = [first, *({**plans.JOURNAL[0], "timestamp": fleets.AT + number} for number in range(MOST_SHOWN))]
+    made.events, made.older = [], 90_000
+    app = DeployApp(made, LOOK)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await pilot.press("a")
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, AuditScreen)
+        await until(lambda: screen.table.row_count == MOST_SHOWN, within=30, what="the newest")
+        assert "1001 events, the newest 1000 shown" in screen.title_line.text()
+        assert "the newest 1001 of 91001; `openrtc-tui audit show` has them all" in screen.title_line.text()
+        await pilot.press("slash", *"first")
+        await until(lambda: screen.table.row_count == 1, within=30, what="the very first")
+        assert " 1 of 1001 events" in screen.title_line.text()
 
 
 async def test_the_screen_opens_at_the_newest_searches_and_shows_one_whole_event() -> None:

@@ -10,12 +10,14 @@ import pytest
 from openrtc_tui.app import DeployApp
 from openrtc_tui.commands.dashboard import drains_go_on, last_words
 from openrtc_tui.fleet_file import load_fleet_file
+from openrtc_tui.operations.journal import journal_path, state_folder
 from openrtc_tui.screens.audit import AuditScreen
 from openrtc_tui.screens.main import MainScreen
 from openrtc_tui.screens.plan import PlanScreen
 from openrtc_tui.session import FleetSession
 from openrtc_tui.state.view import WorkerState
 from openrtc_tui.widgets.paint import Look
+from openrtc_worker.contract.chain import ChainWriter
 from tests.steering.steered_fleet import SteeredFleet
 from tests.support.processes import until
 
@@ -124,9 +126,19 @@ async def test_whoever_leaves_while_a_plan_is_under_way_is_told_that_it_stands_s
     fleet.board.hang_up(call)
 
 
-async def test_a_read_only_dashboard_does_not_steer_and_shows_the_journal(fleet: SteeredFleet) -> None:
+async def test_a_read_only_dashboard_does_not_steer_and_shows_the_newest_of_the_journal(
+    fleet: SteeredFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet.ports = {"a-1": 9}
     fleet.write()
     session = FleetSession(load_fleet_file(fleet.file, acting=False), read_only=True)
     assert session.steering is None
-    assert await session.journal() == [], "nothing was done yet"
+    assert await session.journal() == ([], 0), "nothing was done yet"
+    monkeypatch.setattr("openrtc_tui.session.MOST_JOURNALED", 3)
+    path = journal_path(session.file.name, state_folder())
+    with ChainWriter(path, exclusive=False) as writer:
+        for number in range(5):
+            writer.append({"event": f"told-{number}\x1b[2J"})
+    records, total = await session.journal()
+    assert total == 5
+    assert [record["event"] for record in records] == [f"told-{number}[2J" for number in (2, 3, 4)]
