@@ -69,7 +69,7 @@ class PlatformDoor:
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             asked = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"error": "not a JSON line"}
         match asked:
             case {"do": "describe"}:

@@ -103,15 +103,29 @@ async def test_an_answer_that_makes_no_sense_leaves_open_what_was_done(tmp_path,
         assert caught.value.happened is None
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b'{"do": "start"}\n', b'{"do": "stop"}\n', b"[]\n", b"x" * 20_000])
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b'{"do": "start"}\n', b'{"do": "stop"}\n', b"[]\n", b"[" * 9_000 + b"\n"]
+)
 async def test_nonsense_is_answered_and_the_door_stays_open(tmp_path, line):
     async with platform_on(FakeFleet(), tmp_path) as platform:
-        reader, writer = await asyncio.open_unix_connection(tmp_path / "platform.sock")
-        writer.write(line)
-        writer.write_eof()
-        await reader.read()
-        writer.close()
+        assert b'"error"' in await said(tmp_path, line)
         assert (await platform.describe("v1.0.0")).known == ("v1.0.0",)
+
+
+async def test_a_line_without_an_end_is_hung_up_on_and_the_door_stays_open(tmp_path):
+    async with platform_on(FakeFleet(), tmp_path) as platform:
+        assert await said(tmp_path, b"x" * 20_000) == b""
+        assert (await platform.describe("v1.0.0")).known == ("v1.0.0",)
+
+
+async def said(folder, line: bytes) -> bytes:
+    """What the door answers to *line*."""
+    reader, writer = await asyncio.open_unix_connection(folder / "platform.sock")
+    writer.write(line)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
 
 
 async def test_the_socket_is_its_owners_alone(tmp_path):
