@@ -124,20 +124,27 @@ async def _see_through(args: argparse.Namespace, live: LiveFleet, steering: Stee
     try:
         done, _ = await asyncio.wait({task}, timeout=args.timeout)
         if not done:
-            return _timed_out(steering)
+            _say_where(steering, "timed out")
+            return Exit.TIMED_OUT
         return _told(live, task.result())
+    except asyncio.CancelledError:  # Ctrl-C
+        _say_where(steering, "interrupted")
+        raise
     finally:
         for each in (teller, task):
             each.cancel()
         await asyncio.gather(teller, task, return_exceptions=True)
 
 
-def _timed_out(steering: Steering) -> Exit:
+def _say_where(steering: Steering, word: str) -> None:
+    """Where a plan stands that nobody waits for any more, and how it goes on."""
     run = steering.run
-    where = f" at step {run.progress.step + 1} of {len(run.plan.steps)}: {run.doing}" if run is not None else ""
-    note(f"timed out{where}")
+    if run is None:
+        note(f"{word}: nothing was done")
+        return
+    steps = len(run.plan.steps)
+    note(f"{word} at step {min(run.progress.step + 1, steps)} of {steps}: {run.doing}")
     note("nothing further is asked; workers that drain go on draining. `openrtc-tui resume` goes on with the plan")
-    return Exit.TIMED_OUT
 
 
 async def _tell(live: LiveFleet, steering: Steering) -> None:

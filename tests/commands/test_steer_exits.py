@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +19,7 @@ from tests.screens import plans
 
 if TYPE_CHECKING:
     from openrtc_tui.live import LiveFleet
+    from openrtc_tui.steering import Steering
 
 SUBJECT = plans.subjects(plans.NEW)[0]
 
@@ -94,6 +96,25 @@ def test_a_plan_that_did_not_come_to_its_end_never_ends_well(
 
 def args(**given: Any) -> Namespace:
     return Namespace(**{"command": "rollback", "yes": True, "overrides": [], **given})
+
+
+async def test_ctrl_c_in_the_middle_says_that_the_plan_stands_still_and_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def deed() -> Run:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    steering = cast("Steering", SimpleNamespace(run=plans.RUNNING))
+    live = cast("LiveFleet", SimpleNamespace(view=lambda: plans.GATED))
+    task = asyncio.ensure_future(steer._see_through(args(timeout=None), live, steering, deed()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    said = capsys.readouterr().err
+    assert "interrupted at step 3 of 4" in said
+    assert "workers that drain go on draining. `openrtc-tui resume` goes on with the plan" in said
 
 
 async def test_a_blocked_plan_is_refused_whatever_is_given() -> None:
