@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -132,13 +133,12 @@ class KeptManifest:
         Raises:
             SourceError: there is one, and it cannot be read.
         """
-        try:
-            with self._path.open("rb") as file:
-                return file.read(MAX_BYTES + 1).decode("ascii", "replace")
-        except FileNotFoundError:
+        if not os.path.lexists(self._path):
             return None
-        except OSError as error:
-            raise SourceError(f"{self._path}: {(error.strerror or str(error)).lower()}") from None
+        try:
+            return read_public_file(self._path).decode("ascii", "replace")
+        except KeyFileError as error:
+            raise SourceError(str(error)) from None
 
     def keep(self, token: str) -> None:
         """Replace what was kept, in one step. Raises OSError."""

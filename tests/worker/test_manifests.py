@@ -280,6 +280,14 @@ async def test_what_is_kept_and_broken_is_as_if_it_were_not_there(release, tmp_p
         assert "does not count" in caplog.text
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+async def test_what_is_kept_and_no_file_holds_up_no_start(release, tmp_path, caplog, make):
+    make(tmp_path / "manifest-w1.jws")
+    async with opened(release, state_dir=tmp_path, environ={"OPENRTC_WORKER_ID": "w1"}) as boot:
+        assert boot.runtime_snapshot().manifest.seq is None
+        assert "manifest-w1.jws: " in caplog.text
+
+
 async def test_what_is_kept_is_verified_again_by_the_keys_of_now(release, tmp_path):
     stranger = Release(tmp_path / "stranger")
     (tmp_path / "manifest-w1.jws").write_text(stranger.sign("v2", seq=99))
