@@ -252,7 +252,8 @@ class DeployApp(App[int]):
         steering = self._session.steering
         if steering is None:
             return None
-        runs = (*((steering.run,) if steering.run is not None else ()), *steering.interrupted())
+        run = steering.run
+        runs = (*((run,) if run is not None else ()), *steering.interrupted())
         return next((run for run in runs if run.plan.plan_id not in self._runs_seen), None)
 
     @on(RolloutWanted)

@@ -38,7 +38,7 @@ from openrtc_tui.operations.plans.progress import (
     apply,
     replay,
 )
-from openrtc_tui.operations.plans.sight import fate
+from openrtc_tui.operations.plans.sight import fate, fates
 from openrtc_tui.operations.plans.words import run_of
 from openrtc_tui.operations.platforms.platform import PlatformError
 from openrtc_tui.operations.publisher import Hands, PublishRefused
@@ -228,9 +228,9 @@ class Executor:
         event = DEPLOYMENT_ROLLED_BACK if plan.kind == "rollback" else DEPLOYMENT_COMPLETED
         if plan.kind == "promote" or plan.from_version is None or any(r["event"] == event for r in self._records):
             return
-        fates = [fate(view, asked.subject) for asked in self._progress.asked]
-        verdict = combine([(found.row.verdict, found.row.settled) for found in fates if found.row is not None])
-        gone = sum(found.row is None for found in fates)
+        rows = [found.row for found in fates(view, (asked.subject for asked in self._progress.asked))]
+        verdict = combine([(row.verdict, row.settled) for row in rows if row is not None])
+        gone = rows.count(None)
         await self._write(
             event,
             result=str(verdict.word) if not gone else "unproven",

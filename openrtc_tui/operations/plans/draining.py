@@ -18,7 +18,8 @@ from openrtc_tui.operations.plans.plan import (
     Wait,
     WatchStep,
 )
-from openrtc_tui.operations.plans.sight import Fate, fate
+from openrtc_tui.operations.plans.sight import Fate
+from openrtc_tui.operations.plans.sight import fates as fates_of
 from openrtc_tui.state.verdict import is_open
 from openrtc_tui.state.view import WorkerState
 
@@ -49,7 +50,8 @@ def drain(step: DrainStep, moment: Moment) -> Decision:  # noqa: PLR0911 - a ret
     start another.
     """
     progress, view, now = moment.progress, moment.view, moment.now
-    fates = [(asked, fate(view, asked.subject)) for asked in progress.asked]
+    found_now = fates_of(view, [asked.subject for asked in progress.asked])
+    fates = list(zip(progress.asked, found_now, strict=True))
     held_up = _violated([found for _, found in fates]) or _back(
         _anew(step, progress, view), step.version or "", progress, now
     )
@@ -88,7 +90,7 @@ def watch(step: WatchStep, moment: Moment) -> Decision:
     asked = {entry.subject.boot_id for entry in progress.asked}
     planned = (of for other in plan.steps if isinstance(other, DrainStep) for of in other.subjects)
     subjects = [entry.subject for entry in progress.asked] + [of for of in planned if of.boot_id not in asked]
-    fates = [fate(view, subject) for subject in subjects]
+    fates = fates_of(view, subjects)
     rows = sight.living(view, step.version)
     back = _back([row for row in rows if row.boot_id not in asked], step.version, progress, now)
     if back is not None:
@@ -165,8 +167,7 @@ def _turn(step: DrainStep, progress: Progress, view: FleetView) -> tuple[list[Su
                 wanted[row.key] = sight.subject_of(row)
     turn: list[Subject] = []
     unheard: list[Fate] = []
-    for subject in wanted.values():
-        found = fate(view, subject)
+    for found in fates_of(view, wanted.values()):
         if found.row is not None and not is_ours(found.row):
             continue
         if found.word == "taking" and found.row is not None:

@@ -49,7 +49,19 @@ class Fate:
 
 
 def fate(view: FleetView, subject: Subject) -> Fate:
-    row = _row_of(view, subject)
+    return fates(view, (subject,))[0]
+
+
+def fates(view: FleetView, subjects: Iterable[Subject]) -> list[Fate]:
+    """What became of each of *subjects*; however many they are, the view is gone through once."""
+    boots: dict[str | None, list[WorkerRow]] = {}
+    for row in view.rows:
+        boots.setdefault(row.boot_id, []).append(row)
+    return [_fate(view, subject, boots.get(subject.boot_id, ())) for subject in subjects]
+
+
+def _fate(view: FleetView, subject: Subject, rows: Sequence[WorkerRow]) -> Fate:
+    row = _row_of(rows, subject)
     if row is None:
         present = view.row(subject.key)
         waiting = present is not None and present.boot_id is None and present.state not in _OVER
@@ -57,9 +69,9 @@ def fate(view: FleetView, subject: Subject) -> Fate:
     return Fate(subject, _word(row), row, max(0, row.verdict.confirmed - subject.dropped))
 
 
-def _row_of(view: FleetView, subject: Subject) -> WorkerRow | None:
-    """The row of this boot, at its own address or, when the fleet file renamed it, at another."""
-    same = [row for row in view.rows if row.boot_id == subject.boot_id and row.worker_id == subject.worker_id]
+def _row_of(rows: Sequence[WorkerRow], subject: Subject) -> WorkerRow | None:
+    """Of *rows* of this boot the one at its own address or, when the fleet file renamed it, at another."""
+    same = [row for row in rows if row.worker_id == subject.worker_id]
     return next((row for row in same if row.target == subject.key), same[0] if same else None)
 
 
