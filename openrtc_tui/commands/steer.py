@@ -10,6 +10,7 @@ from openrtc_tui.commands.exits import CommandError, Exit
 from openrtc_tui.commands.prompt import ask, can_ask
 from openrtc_tui.operations.intent import LAST
 from openrtc_tui.operations.plans import words
+from openrtc_tui.operations.plans.plan import PublishStep
 from openrtc_tui.state.verdict import combine
 from openrtc_tui.state.view import Verdict, VerdictWord
 from openrtc_tui.steering import Steering
@@ -177,7 +178,9 @@ def _told(live: LiveFleet, run: Run) -> Exit:
         note(f"{title}: {run.word}: {run.why}")
         return Exit.DROPPED if run.word == "violated" else Exit.ERROR
     if run.plan.kind == "promote":
-        tell(f"{run.plan.to_version} takes the calls (manifest {run.progress.seq})")
+        named = next(step.active for step in reversed(run.plan.steps) if isinstance(step, PublishStep))
+        who = f"{named[0]} takes the calls" if len(named) == 1 else f"{' and '.join(named)} may take calls"
+        tell(f"{who} (manifest {run.progress.seq})")
         return Exit.DONE
     return _verdict(live, run)
 

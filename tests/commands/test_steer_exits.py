@@ -13,7 +13,7 @@ import pytest
 from openrtc_tui.commands import steer
 from openrtc_tui.commands.dashboard import plan_stands_still
 from openrtc_tui.commands.exits import CommandError, Exit
-from openrtc_tui.operations.plans.plan import Asked, Run
+from openrtc_tui.operations.plans.plan import Asked, PublishStep, Run
 from openrtc_tui.state.view import Verdict, VerdictWord
 from tests.screens import plans
 
@@ -73,6 +73,19 @@ def test_a_boot_that_was_lost_before_the_rollback_began_leaves_it_without_proof(
     nobody = msgspec.structs.replace(ended(), progress=plans.DONE.progress)
     assert steer._told(fleet_with(None, lost=lost), nobody) is Exit.UNPROVEN
     assert steer._told(fleet_with(None), nobody) is Exit.ROLLED_BACK, "nobody was left to lose a call"
+
+
+def test_a_version_that_is_only_named_beside_another_is_not_said_to_take_the_calls(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fleet = fleet_with(None)
+    progress = msgspec.structs.replace(plans.DONE.progress, seq=8)
+    done = msgspec.structs.replace(plans.DONE, plan=plans.PROMOTE, progress=progress)
+    assert steer._told(fleet, done) is Exit.DONE
+    assert capsys.readouterr().out == f"{plans.PROMOTE.to_version} takes the calls (manifest 8)\n"
+    both = msgspec.structs.replace(plans.PROMOTE, steps=(PublishStep(active=("v2.0.0", "v1.0.0"), widens=True),))
+    assert steer._told(fleet, msgspec.structs.replace(done, plan=both)) is Exit.DONE
+    assert capsys.readouterr().out == "v2.0.0 and v1.0.0 may take calls (manifest 8)\n"
 
 
 def test_a_drain_that_is_proven_ends_with_0() -> None:
