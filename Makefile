@@ -2,14 +2,14 @@
 #
 #   make demo             a live rollout on this machine: real workers, simulated calls, the dashboard
 #   make test             the tests, with the coverage gate; needs nothing but Python
-#   make test-rollouts    fifty rollouts with faults: every verdict against what truly happened
+#   make test-proofs      what takes minutes to show: rollouts with faults, kills at each step
 #   make test-livekit     the same workers on LiveKit's real server with real callers; needs Go, once
 #   make test-kubernetes  the same workers as pods of a real Kubernetes control plane; needs Go, once
 #   make check            everything that CI checks: format, lint, types, import contracts, all test suites
 #   make bench            the figures that README quotes, as ratios within one run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rollouts test-livekit test-kubernetes check format lint types contracts bench clean
+.PHONY: help demo test test-proofs test-livekit test-kubernetes check format lint types contracts bench clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -54,9 +54,9 @@ else
 	@$(PYTEST) $(ARGS)
 endif
 
-test-rollouts: $(VENV)/.dev
-	@echo "==> fifty rollouts with faults"
-	@$(PYTEST) tests/rollouts $(ARGS)
+test-proofs: $(VENV)/.dev
+	@echo "==> what takes minutes to show"
+	@$(PYTEST) -n 2 --dist loadfile tests/proofs $(ARGS)
 
 test-livekit: $(VENV)/.dev
 	@echo "==> the same workers on LiveKit's real server"
@@ -82,7 +82,7 @@ contracts: $(VENV)/.dev
 	@echo "==> import contracts"
 	@$(BIN)/lint-imports
 
-check: format lint types contracts test test-rollouts test-livekit test-kubernetes
+check: format lint types contracts test test-proofs test-livekit test-kubernetes
 
 bench: $(VENV)/.dev
 	@echo "==> figures (ratios within one run; a few minutes)"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.steering.steered_fleet import SteeredFleet
+from tests.steering.steered_fleet import SteeredFleet, steered_fleet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,7 +15,5 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[SteeredFleet]:
-    made = SteeredFleet(tmp_path)
-    await made.board.open()
-    yield made
-    await made.board.close()
+    async with steered_fleet(tmp_path) as made:
+        yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from openrtc_tui.commands.common import hear_all
@@ -14,12 +15,24 @@ from openrtc_worker.contract.keys import generate_operator_key
 from tests.support.worker_process import Switchboard, WorkerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from openrtc_tui.state.view import FleetView
     from openrtc_worker.local.dispatcher import Timing
 
 FLEET = "tests"
+
+
+@asynccontextmanager
+async def steered_fleet(directory: Path) -> AsyncIterator[SteeredFleet]:
+    """A fleet without workers, which end with it once it has some."""
+    made = SteeredFleet(directory)
+    await made.board.open()
+    try:
+        yield made
+    finally:
+        await made.board.close()
 
 
 class SteeredFleet:

@@ -13,7 +13,7 @@ from openrtc_tui.state.view import VerdictWord, WorkerState
 if TYPE_CHECKING:
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.state.view import FleetView, Verdict, WorkerRow
-    from tests.rollouts.fleet import SmallFleet
+    from tests.proofs.fleet import SmallFleet
 
 _NEWS_TAKES = 1.0
 """Seconds in which a broken connection is noticed; on a busy machine it takes some."""

@@ -34,7 +34,7 @@ class Zygote:
     """The process that workers are forked from, shared by all fleets of a test session."""
 
     def __init__(self, directory: Path, env: dict[str, str]) -> None:
-        self._program = Program.python("tests.rollouts.zygote", name="zygote", directory=directory, env=env)
+        self._program = Program.python("tests.proofs.zygote", name="zygote", directory=directory, env=env)
 
     async def start(self, **wanted: object) -> int:
         """The pid of a new worker, which is its process group too."""

@@ -19,7 +19,7 @@ LIVES = 100
 def test_killed_100_times_every_acknowledged_intent_is_there_and_no_operation_has_two_effects(tmp_path, seed):
     """Ten chains of a hundred lives each; after every life the file is read and verified as it was left."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.contract.kill_rounds", str(tmp_path), str(seed), str(LIVES)],
+        [sys.executable, "-m", "tests.proofs.kill_rounds", str(tmp_path), str(seed), str(LIVES)],
         cwd=ROOT,
         env=clean_env(),
         capture_output=True,

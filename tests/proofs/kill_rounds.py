@@ -1,4 +1,4 @@
-"""``python -m tests.contract.kill_rounds FOLDER SEED LIVES``: a writing process that is killed again and again.
+"""``python -m tests.proofs.kill_rounds FOLDER SEED LIVES``: a writing process that is killed again and again.
 
 Each life is a forked process that does what the operator's side does: it finishes what the life before left open
 (observing first), then goes on with new operations: the intent into the journal, the effect, the outcome. It ends by

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-    from tests.rollouts.fleet import Member, SmallFleet
-    from tests.rollouts.oncall import OnCall
+    from tests.proofs.fleet import Member, SmallFleet
+    from tests.proofs.oncall import OnCall
 
 KINDS = ("kill", "stop", "stop_and_kill", "restart", "lose_answer", "drain_twice", "burst", "reopen")
 LATEST = 2.0
@@ -79,7 +79,7 @@ async def _restart(_: Fault, member: Member, fleet: SmallFleet, _oncall: OnCall)
 
 async def _drain_twice(_: Fault, _member: Member, fleet: SmallFleet, _oncall: OnCall) -> None:
     async with fleet.live_fleet().running() as another:
-        from tests.rollouts.oncall import ask_to_drain
+        from tests.proofs.oncall import ask_to_drain
 
         await ask_to_drain(another, fleet.of("v1.0.0")[0].version)
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openrtc_tui.state.view import Verdict, VerdictWord
-from tests.rollouts import faults
-from tests.rollouts.fleet import NEW, OLD, SmallFleet
-from tests.rollouts.oncall import OnCall
+from tests.proofs import faults
+from tests.proofs.fleet import NEW, OLD, SmallFleet
+from tests.proofs.oncall import OnCall
 from tests.support.processes import until
 
 if TYPE_CHECKING:
-    from tests.rollouts.faults import Fault
-    from tests.rollouts.fleet import Zygote
+    from tests.proofs.faults import Fault
+    from tests.proofs.fleet import Zygote
 
 ROLLOUTS = 50
 AT_ONCE = 5

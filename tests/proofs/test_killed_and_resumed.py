@@ -42,7 +42,7 @@ async def test_each_step_of_a_rollback_killed_and_resumed_has_one_effect(fleet, 
 
     asked = json.dumps({"kind": "rollback", "version": "v1", "reason": "v2 is bad"})
     oncall = Program.python(
-        "tests.steering.oncall_program",
+        "tests.proofs.oncall_program",
         *(str(fleet.file), asked, "1"),
         name="oncall",
         directory=tmp_path,
