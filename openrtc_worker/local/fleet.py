@@ -13,14 +13,15 @@ import aiohttp
 
 from openrtc_worker.local.calls import CallProfile, follow, schedule
 from openrtc_worker.local.dispatcher import Dispatcher
-from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, free_ports, livekit_environment
+from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, livekit_environment
 from openrtc_worker.local.platform_door import PlatformDoor
+from openrtc_worker.local.ports import ReservedPorts
 from openrtc_worker.local.progress import calls_ended_message
 from openrtc_worker.local.run_directory import Rollout, RunDirectory
 from openrtc_worker.local.worker import AGENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
     from typing import Literal
 
@@ -58,7 +59,7 @@ class FleetPlan:
     seed: int = 1
     drain_timeout: int = 600
 
-    def specs(self, ports: tuple[int, ...]) -> tuple[WorkerSpec, ...]:
+    def specs(self, ports: Iterable[int]) -> tuple[WorkerSpec, ...]:
         """The workers in the order of their start: those of the old version first."""
         named = [
             (f"voice-{letter}-{number}", version)
@@ -100,7 +101,8 @@ class EmbeddedFleet:
         self._progress = progress
         self._clock = clock
         self._sleep = sleep
-        self._specs = plan.specs(free_ports(2 * plan.workers))
+        self._ports = ReservedPorts(2 * plan.workers)
+        self._specs = plan.specs(self._ports)
         self._running: dict[str, WorkerProcess] = {}
         self._starting = asyncio.Lock()
         self._listed = 0
@@ -130,6 +132,7 @@ class EmbeddedFleet:
             if door is not None:
                 await door.stop()
             ended = await self._take_down(platform)
+            self._ports.close()
             self._progress.say("stopped", calls_ended=ended, message=calls_ended_message(ended))
 
     def _new_platform(self) -> ProcessPlatform:

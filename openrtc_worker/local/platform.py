@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 # of our own environment, what a worker must not take over: another LiveKit, other settings, a proxy on the way
 _NOT_INHERITED = ("LIVEKIT_", "OPENRTC_", "KUBERNETES_")
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"})
-
-
-def free_ports(number: int, *, host: str = "127.0.0.1") -> tuple[int, ...]:
-    """Ports that nobody listens on now, all different; somebody may take one before it is used."""
-    sockets = [socket.create_server((host, 0)) for _ in range(number)]
-    try:
-        return tuple(each.getsockname()[1] for each in sockets)
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def livekit_environment(*, url: str, api_key: str, api_secret: str) -> dict[str, str]:

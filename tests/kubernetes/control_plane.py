@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from openrtc_worker.local.platform import free_ports
+from openrtc_worker.local.ports import ReservedPorts
 from tests.support.leash import leashed
 from tests.support.processes import Program, clean_env
 
@@ -66,6 +66,7 @@ class ControlPlane:
         self._directory = directory
         self._tokens = {user: secrets.token_hex(16) for user in USERS}
         self._programs: dict[str, Program] = {}
+        self._ports: ReservedPorts | None = None
 
     @property
     def running(self) -> bool:
@@ -114,7 +115,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start all of it and wait until the API server answers and pods can be run."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        client_port, peer_port, port = free_ports(3)
+        client_port, peer_port, port = self._ports = ReservedPorts(3)
         etcd = f"http://127.0.0.1:{client_port}"
         self.url = f"https://127.0.0.1:{port}"
         self._start_etcd(etcd, f"http://127.0.0.1:{peer_port}")
@@ -138,6 +139,8 @@ class ControlPlane:
         for program in reversed(self._programs.values()):
             program.kill()
         self._programs.clear()
+        if self._ports is not None:
+            self._ports.close()
         shutil.rmtree(self._directory / "etcd", ignore_errors=True)  # 60 MB and more; the logs stay
 
     def _start_etcd(self, url: str, peer: str) -> None:

@@ -10,7 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from openrtc_worker.local.dispatcher import Dispatcher
-from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, free_ports, livekit_environment
+from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, livekit_environment
+from openrtc_worker.local.ports import ReservedPorts
 from openrtc_worker.local.records import CallRecord, JobState
 from tests.support.processes import until
 
@@ -57,9 +58,10 @@ async def test_the_old_version_drains_and_no_caller_is_lost(tmp_path):
     await dispatcher.start()
     platform = platform_for(dispatcher, tmp_path)
     placed: list[asyncio.Task[CallRecord]] = []
+    ports = ReservedPorts(2)
     old, new = (
         WorkerSpec(name=name, version=version, control_port=port)
-        for name, version, port in zip(("old", "new"), ("v1.0.0", "v2.0.0"), free_ports(2), strict=True)
+        for name, version, port in zip(("old", "new"), ("v1.0.0", "v2.0.0"), ports, strict=True)
     )
     stream: asyncio.Task[None] | None = None
     try:
@@ -85,3 +87,4 @@ async def test_the_old_version_drains_and_no_caller_is_lost(tmp_path):
             stream.cancel()
         await platform.stop(grace=0.0)
         await dispatcher.stop()
+        ports.close()

@@ -14,7 +14,7 @@ from openrtc_tui.http import Http
 from openrtc_tui.operations.platforms.platform import PlatformError
 from openrtc_tui.operations.platforms.webhook import WebhookPlatform
 from openrtc_worker.contract.keys import generate_operator_key, public_key_from_pem
-from openrtc_worker.local.platform import free_ports
+from openrtc_worker.local.ports import ReservedPorts
 
 
 class Receiver:
@@ -39,7 +39,8 @@ async def platform_on(answers: list[int | None], folder):
     receiver, slept = Receiver(answers), []
     runner = web.ServerRunner(web.Server(receiver))
     await runner.setup()
-    [port] = free_ports(1)
+    ports = ReservedPorts(1)
+    [port] = ports
     await web.TCPSite(runner, "127.0.0.1", port).start()
     private, public = generate_operator_key("release", folder)
     http = Http()
@@ -57,6 +58,7 @@ async def platform_on(answers: list[int | None], folder):
     finally:
         await http.aclose()
         await runner.cleanup()
+        ports.close()
 
 
 async def ask(platform):
@@ -123,14 +125,15 @@ async def test_a_redirect_is_not_followed(tmp_path):
 
 async def test_nobody_there_means_nothing_was_done(tmp_path):
     private, _ = generate_operator_key("release", tmp_path)
-    [port] = free_ports(1)
     http = Http()
 
     async def sleep(_seconds: float) -> None: ...
 
-    platform = WebhookPlatform(f"http://127.0.0.1:{port}/", key_file=private, fleet="voice", http=http, sleep=sleep)
-    with pytest.raises(PlatformError) as caught:
-        await ask(platform)
+    with ReservedPorts(1) as [port]:
+        url = f"http://127.0.0.1:{port}/"
+        platform = WebhookPlatform(url, key_file=private, fleet="voice", http=http, sleep=sleep)
+        with pytest.raises(PlatformError) as caught:
+            await ask(platform)
     assert caught.value.happened is False
     await http.aclose()
 

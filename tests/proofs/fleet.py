@@ -19,7 +19,8 @@ from openrtc_tui.fleet_file import load_fleet_file
 from openrtc_tui.live import LiveFleet
 from openrtc_worker.contract.keys import generate_operator_key
 from openrtc_worker.local.dispatcher import Dispatcher
-from openrtc_worker.local.platform import free_ports, livekit_environment
+from openrtc_worker.local.platform import livekit_environment
+from openrtc_worker.local.ports import ReservedPorts
 from tests.support.processes import Program, until
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ class SmallFleet:
         # short: a worker's sockets live in it
         self.directory = Path(tempfile.mkdtemp(prefix="or-"))
         self.dispatcher = Dispatcher(f"key{seed}", "a-secret-of-more-than-32-characters", rng=random.Random(seed))
-        ports = free_ports(2 * workers)
+        self._ports = ReservedPorts(2 * workers)
         named = [(letter, version, n) for letter, version in (("a", OLD), ("b", NEW)) for n in range(workers)]
         self.members = [
             Member(f"{letter}-{number}", version, port, LosingProxy(port))
-            for (letter, version, number), port in zip(named, ports, strict=True)
+            for (letter, version, number), port in zip(named, self._ports, strict=True)
         ]
         self.placed: list[asyncio.Task[CallRecord]] = []
         self._callers: asyncio.Task[None] | None = None
@@ -179,6 +180,7 @@ class SmallFleet:
         for member in self.members:
             await member.proxy.stop()
         await self.dispatcher.stop()
+        self._ports.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     async def start(self, member: Member) -> None:
@@ -206,7 +208,11 @@ class SmallFleet:
         member.pids.append(pid)
 
     async def serving(self, count: int) -> None:
-        await until(lambda: len(self.dispatcher.workers()) == count, within=60, what=f"{count} registrations")
+        def what() -> str:
+            logs = (f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(self.directory.glob("*.log")))
+            return "\n".join((f"{count} registrations; the workers wrote", *logs))
+
+        await until(lambda: len(self.dispatcher.workers()) == count, within=60, what=what)
 
     def live_fleet(self) -> LiveFleet:
         """A dashboard's, opened now."""

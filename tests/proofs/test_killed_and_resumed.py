@@ -5,21 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from openrtc_tui.steering import Steering
 from openrtc_worker.contract.chain import read_chain, verify_chain
-from openrtc_worker.local.platform import free_ports
+from openrtc_worker.local.ports import ReservedPorts
 from tests.steering.steered_fleet import heard
 from tests.support.processes import Program, clean_env
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOST_LIVES = 120
 
 
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    with ReservedPorts(1) as [port]:
+        yield port
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("doom", [{"writes": 2, "when": "after"}, {"writes": 3, "when": "before"}], ids=json.dumps)
-async def test_each_step_of_a_rollback_killed_and_resumed_has_one_effect(fleet, tmp_path, monkeypatch, doom):
+async def test_each_step_of_a_rollback_killed_and_resumed_has_one_effect(
+    fleet, tmp_path, monkeypatch, free_port, doom
+):
     """The good version does not run: it is named beside the bad one, started, waited for, named alone; then drains.
 
     Killed right after each line (intended, not done) and right before each (done, not written down). At every moment
@@ -31,7 +43,7 @@ async def test_each_step_of_a_rollback_killed_and_resumed_has_one_effect(fleet, 
     starter = tmp_path / "starter"
     starter.write_text(f'#!/bin/sh\necho "$OPENRTC_TO $OPENRTC_OP_ID" >> {log}\n')
     starter.chmod(0o700)
-    fleet.ports["a-1"] = free_ports(1)[0]
+    fleet.ports["a-1"] = free_port
     fleet.more = f"rollback: {{exec: {{argv: [{starter}], timeout: 20s}}}}"
     await fleet.start({"b-1": "v2", "b-2": "v2"}, after_drain="wait")
     live = fleet.live()
