@@ -331,8 +331,7 @@ class Executor:
         self._take(await self._journal.records())
         for answer in result.answers:
             if not self._is_journaled(answer.ask.op_id):
-                told = answer.outcome == "unreached"  # by the journal, before anything left
-                raise Halted(answer.detail if told else f"what came of {answer.ask.key} is not written down")
+                raise Halted(answer.unrecorded or answer.detail)  # by the journal, after or before anything left
 
     def _ask(self, subject: Subject, decision: Drain, again: Asked | None = None) -> Ask:
         wave = again.wave if again is not None else decision.wave

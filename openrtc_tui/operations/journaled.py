@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openrtc_tui.operations.journal import JournalError
@@ -42,7 +43,9 @@ class JournaledSender:
         try:
             await self._journal.write(OUTCOME, **_outcome(answer))
         except JournalError as error:
-            self._on_trouble(f"what came of the {ask.action} of {ask.key} is not written down: {error}")
+            unrecorded = f"what came of the {ask.action} of {ask.key} is not written down: {error}"
+            self._on_trouble(unrecorded)
+            return replace(answer, unrecorded=unrecorded)
         return answer
 
 

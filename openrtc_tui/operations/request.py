@@ -70,7 +70,7 @@ class Answer:
     """What came of one :class:`Ask`. ``detail`` is one printable line for people.
 
     ``reason`` is the worker's code of a refusal, where it gave one; ``snapshot`` is the newest that was seen on
-    the way, with ``raw`` as it was received.
+    the way, with ``raw`` as it was received. ``unrecorded`` says why the journal does not have it, where it should.
     """
 
     ask: Ask
@@ -80,6 +80,7 @@ class Answer:
     reason: str | None = None
     snapshot: RuntimeSnapshot | None = None
     raw: bytes | None = None
+    unrecorded: str | None = None
 
     @property
     def done(self) -> bool:

@@ -163,6 +163,7 @@ async def test_an_outcome_that_cannot_be_written_is_told_and_the_answer_stands(j
     assert told == [
         "what came of the drain of a-1 is not written down: the journal cannot be written: disk quota exceeded"
     ]
+    assert answer.unrecorded == told[0]
 
 
 @pytest.mark.parametrize("fleet", ["eu-1", "../../etc", "Berufung ä", ".hidden", "a/b"])

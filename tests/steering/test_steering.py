@@ -16,6 +16,7 @@ from openrtc_worker.contract import chain
 from tests.steering.steered_fleet import FLEET, as_json, heard, journal, told
 
 PATIENCE = 60
+EVERYTHING = b""
 
 
 async def carried_out(steering, kind, **asked):
@@ -34,12 +35,12 @@ def seqs(view):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """A switch: while it is on, every line that a journal would write finds no space."""
+    """What finds no space, while it is in here: lines of a journal that contain it."""
     write = chain.writer.write_all
     full = []
 
     def write_all(descriptor, data):
-        if full:
+        if any(each in data for each in full):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(descriptor, data)
 
@@ -120,9 +121,10 @@ async def test_a_boot_that_starts_anew_without_the_manifest_is_given_it_again(fl
         await fleet.workers["a-1"].shows(lambda shown: shown.livekit.connected, what="is registered")
         fleet.write()
         await until(live, lambda view: seqs(view).get("a-1") == 1 and view.row("a-1").accepting is False)
+        given = ["op.intent manifest a-1", "op.outcome manifest a-1 started"]
+        await until(live, lambda _: told(list(chain.read_chain(live.journal.path)))[-2:] == given)
         tending.cancel()
         await asyncio.gather(tending, return_exceptions=True)
-    assert told(journal(live))[-2:] == ["op.intent manifest a-1", "op.outcome manifest a-1 started"]
 
 
 async def test_a_full_disk_stops_acting_with_a_clear_message_and_watching_goes_on(fleet, full_disk):
@@ -131,7 +133,7 @@ async def test_a_full_disk_stops_acting_with_a_clear_message_and_watching_goes_o
     async with live.running():
         await heard(live)
         steering = Steering(live)
-        full_disk.append(True)
+        full_disk.append(EVERYTHING)
         asks = confirm(intend(live.view(), ["a-1"], "drain"), live.view()).asks
         (answer,) = (await live.send(asks)).answers
         assert answer.outcome == "unreached"
@@ -148,7 +150,8 @@ async def test_a_full_disk_stops_acting_with_a_clear_message_and_watching_goes_o
     assert told(journal(live))[0] == "plan.begun", "nothing of the full disk is left in it"
 
 
-async def test_a_disk_that_fills_up_in_the_middle_leaves_a_plan_that_is_resumed(fleet, full_disk):
+@pytest.mark.parametrize("first_lost", [b'"op.outcome"', b'"step.done"'], ids=["the outcome", "the step"])
+async def test_a_disk_that_fills_up_in_the_middle_leaves_a_plan_that_is_resumed(fleet, full_disk, first_lost):
     await fleet.start({"a-1": "v1", "b-1": "v2"}, after_drain="wait")
     live = fleet.live()
     async with live.running():
@@ -158,8 +161,8 @@ async def test_a_disk_that_fills_up_in_the_middle_leaves_a_plan_that_is_resumed(
         held = await fleet.board.held("long-call")
         holder = held.attributes["openrtc.version"]
         running = asyncio.create_task(steering.carry_out(plan))
+        full_disk.append(first_lost)
         await until(live, lambda view: view.row("a-1").snapshot.draining)
-        full_disk.append(True)
         if holder == "v1":
             fleet.board.hang_up(held)
         run = await asyncio.wait_for(running, PATIENCE)

@@ -141,6 +141,7 @@ async def fail_in_session(ctx: JobContext) -> None:
 
 async def hook(request: JobRequest) -> None:
     wish = script(request.job.metadata).get("hook", {})
+    say("hook_asked", job=request.id)
     for _ in range(64 if "flood" in wish else 0):
         asyncio.get_running_loop().run_in_executor(None, time.sleep, wish["flood"])
     if "drain" in wish:

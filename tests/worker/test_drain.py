@@ -107,9 +107,7 @@ async def test_an_offer_whose_hook_says_yes_after_the_drain_began_is_passed_on(s
     """The gate is asked again right before accepting."""
     old = await switchboard.start("old", isolation=isolation, hook=True, drain_linger=2)
     placed = asyncio.create_task(switchboard.call(length=0.2, hook={"wait": 1.0}))
-    await until(
-        lambda: switchboard.dispatcher.log.calls and switchboard.dispatcher.log.calls[0].offers, what="an offer"
-    )
+    await old.program.has(event="hook_asked")
     old.program.signal(signal.SIGTERM)
     shown = await old.state("drained")
     call = await placed
