@@ -32,7 +32,6 @@ Without Go and without the program there is one visible skip; ``OPENRTC_REQUIRE_
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,47 +43,33 @@ from tests.kubernetes.binary import require_control_plane
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.namespace import Namespace
 from tests.kubernetes.voice import Voice
-from tests.support.go_program import MissingProgramError
+from tests.support.real_server import RealServer
 from tests.support.worker_process import Switchboard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-HERE = Path(__file__).parent
-CANARY = "test_a_real_control_plane_is_at_hand"
+SERVER = RealServer(
+    folder=Path(__file__).parent,
+    canary="test_a_real_control_plane_is_at_hand",
+    variable="OPENRTC_REQUIRE_KUBERNETES",
+    require=require_control_plane,
+)
 
 # The longest of these tests takes 25 s of two idle cores.
 PATIENCE = 300
 
-_problem: str | None = None
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a control plane keep one test of this folder, which says why nothing else runs."""
-    global _problem  # noqa: PLW0603 - one finding for the whole session
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    for item in ours:
+    for item in SERVER.collected(config, items):
         item.add_marker(pytest.mark.timeout(PATIENCE))
-    if not ours or config.option.collectonly:
-        return
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    try:
-        require_control_plane(lambda line: reporter.write_line(f"==> {line}") if reporter else None)
-    except MissingProgramError as missing:
-        _problem = str(missing)
-        idle = [item for item in ours if item.name != CANARY]
-        items[:] = [item for item in items if item not in idle]
-        config.hook.pytest_deselected(items=idle)
 
 
 @pytest.fixture(scope="session")
 def control_plane_binary() -> Path:
     """The program; skips without one, or fails where ``OPENRTC_REQUIRE_KUBERNETES=1`` is set."""
-    if _problem is None:
-        return require_control_plane(print)
-    if os.environ.get("OPENRTC_REQUIRE_KUBERNETES") == "1":
-        pytest.fail(_problem, pytrace=False)
-    pytest.skip(_problem)
+    return SERVER.binary()
 
 
 @pytest.fixture(scope="session")

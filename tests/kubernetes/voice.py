@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import json
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
 from openrtc_worker.contract.snapshot import LedgerCounts, RuntimeSnapshot, decode_snapshot
 from tests.kubernetes.namespace import Namespace, eventually
+from tests.support.shown import ShowingWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import aiohttp
 
     from tests.kubernetes.api import Object
     from tests.support.worker_process import Switchboard
@@ -24,11 +20,10 @@ if TYPE_CHECKING:
 VERSION_LABEL = "app.kubernetes.io/version"
 CONTROL_PORT = 9464
 APP = "voice"
-POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class PodWorker:
+class PodWorker(ShowingWorker):
     """A worker in a pod. It can be asked as ``tests.support.worker_process.Operator`` asks one."""
 
     name: str
@@ -51,31 +46,8 @@ class PodWorker:
         assert counts is not None
         return counts
 
-    async def shows(
-        self, condition: Callable[[RuntimeSnapshot], object], *, what: str, within: float = 40.0
-    ) -> RuntimeSnapshot:
-        """Wait for a snapshot that fulfils *condition*."""
-        deadline = time.monotonic() + within
-        shown: RuntimeSnapshot | None = None
-        while time.monotonic() < deadline:
-            with contextlib.suppress(aiohttp.ClientError, OSError):
-                shown = await self.snapshot()
-                if condition(shown):
-                    return shown
-            await asyncio.sleep(POLL)
-        last = shown and shown.to_dict()
-        raise AssertionError(
-            f"{self.name} never showed: {what}\nlast: {last}\n{self.namespace.log(self.name)[-3000:]}"
-        )
-
-    async def serving(self) -> RuntimeSnapshot:
-        return await self.shows(lambda shown: shown.accepting, what="takes calls")
-
-    async def active(self, count: int) -> RuntimeSnapshot:
-        return await self.shows(lambda shown: shown.active_sessions == count, what=f"{count} live calls")
-
-    async def state(self, name: str) -> RuntimeSnapshot:
-        return await self.shows(lambda shown: shown.state == name, what=f"the state {name}")
+    def said(self) -> str:
+        return self.namespace.log(self.name)[-3000:]
 
 
 class Voice:

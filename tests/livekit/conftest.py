@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,41 +9,28 @@ import pytest
 
 from tests.livekit.binary import require_server
 from tests.livekit.server import LiveKitServer
-from tests.support.go_program import MissingProgramError
+from tests.support.real_server import RealServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = Path(__file__).parent
-CANARY = "test_a_real_livekit_server_is_at_hand"
-
-_problem: str | None = None
+SERVER = RealServer(
+    folder=Path(__file__).parent,
+    canary="test_a_real_livekit_server_is_at_hand",
+    variable="OPENRTC_REQUIRE_LIVEKIT",
+    require=require_server,
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a server keep one test of this folder, which says why nothing else runs."""
-    global _problem  # noqa: PLW0603 - one finding for the whole session
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    if not ours or config.option.collectonly:
-        return
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    try:
-        require_server(lambda line: reporter.write_line(f"==> {line}") if reporter else None)
-    except MissingProgramError as missing:
-        _problem = str(missing)
-        idle = [item for item in ours if item.name != CANARY]
-        items[:] = [item for item in items if item not in idle]
-        config.hook.pytest_deselected(items=idle)
+    SERVER.collected(config, items)
 
 
 @pytest.fixture(scope="session")
 def server_binary() -> Path:
     """The server's program; skips without one, or fails where ``OPENRTC_REQUIRE_LIVEKIT=1`` is set."""
-    if _problem is None:
-        return require_server(print)
-    if os.environ.get("OPENRTC_REQUIRE_LIVEKIT") == "1":
-        pytest.fail(_problem, pytrace=False)
-    pytest.skip(_problem)
+    return SERVER.binary()
 
 
 @pytest.fixture(scope="session")

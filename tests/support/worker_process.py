@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import secrets
 import shutil
@@ -20,9 +18,10 @@ from openrtc_worker.contract.keys import generate_operator_key, load_private_key
 from openrtc_worker.contract.snapshot import LedgerCounts, RuntimeSnapshot, decode_snapshot
 from openrtc_worker.local.dispatcher import Dispatcher, Timing
 from tests.support.processes import Program, livekit_env, until
+from tests.support.shown import ShowingWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from openrtc_worker.local.records import CallRecord
 
@@ -119,7 +118,7 @@ class Switchboard:
         )
 
 
-class WorkerProcess:
+class WorkerProcess(ShowingWorker):
     """One worker process and its control endpoint."""
 
     def __init__(self, name: str, program: Program, http: aiohttp.ClientSession) -> None:
@@ -171,30 +170,12 @@ class WorkerProcess:
         _, body = await self.get("/v1/audit")
         return [each for each in body["events"] if each["event"] == event]
 
-    async def shows(
-        self, condition: Callable[[RuntimeSnapshot], object], *, what: str, within: float = 30.0
-    ) -> RuntimeSnapshot:
-        """Wait for a snapshot that fulfils *condition*."""
-        deadline = time.monotonic() + within
-        shown: RuntimeSnapshot | None = None
-        while time.monotonic() < deadline and self.program.running:
-            with contextlib.suppress(aiohttp.ClientError, OSError):
-                shown = await self.snapshot()
-                if condition(shown):
-                    return shown
-            await asyncio.sleep(0.03)
-        raise AssertionError(
-            f"{self.name} never showed: {what}\nlast: {shown and shown.to_dict()}\n{self.program.tail()}"
-        )
+    @property
+    def running(self) -> bool:
+        return self.program.running
 
-    async def serving(self) -> RuntimeSnapshot:
-        return await self.shows(lambda shown: shown.accepting, what="takes calls")
-
-    async def active(self, count: int) -> RuntimeSnapshot:
-        return await self.shows(lambda shown: shown.active_sessions == count, what=f"{count} live calls")
-
-    async def state(self, name: str) -> RuntimeSnapshot:
-        return await self.shows(lambda shown: shown.state == name, what=f"the state {name}")
+    def said(self) -> str:
+        return self.program.tail()
 
     # -- acting -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.processes import members_of_group, until
 
-QUICK = {"drain_timeout": 1, "cut_grace": 2, "drain_linger": 1.0}
+# the linger is what a busy machine may need to look once more
+QUICK = {"drain_timeout": 1, "cut_grace": 2, "drain_linger": 3.0}
 
 
 async def test_the_deadline_cuts_what_is_left_and_the_exit_code_says_so(switchboard, isolation):
