@@ -48,7 +48,7 @@ test: $(VENV)/.dev
 ifeq ($(strip $(ARGS)),)
 	@echo "==> tests, with the coverage gate"
 	@rm -f .coverage .coverage.*
-	@$(PYTEST) -n 4 --dist loadfile --cov --cov-report=term
+	@$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 else
 	@echo "==> tests: $(ARGS)"
 	@$(PYTEST) $(ARGS)

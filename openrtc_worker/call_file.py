@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 """Beyond this size the file is written anew with the open calls only."""
 
+WRITE_AGAIN = 10.0
+"""Seconds after which a file that lacks what a disk did not take is written anew."""
+
 
 class StateDirError(Exception):
     """The folder cannot be used; one line that says what to do."""
@@ -33,6 +36,8 @@ class CallFile:
     """The file of one boot.
 
     Construct it at the start of a boot: it reads what the boot before it left (:attr:`previous`), and starts anew.
+    After a write that failed it is written anew as well: the next boot would tell of a call that ended long ago as
+    one that was dropped, or not of one that was.
 
     Args:
         folder: ``state_dir``; made when it does not exist.
@@ -60,6 +65,8 @@ class CallFile:
         self._defer = defer
         self._open: dict[str, str] = {}
         self._written = 0
+        self._is_whole = False
+        self._write_again_at = 0.0
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._path.with_suffix(".lock"), worker_id)
@@ -82,6 +89,13 @@ class CallFile:
         """The boot ends by its own will; nothing that was live is open any more."""
         self._append(event="exit", code=code)
 
+    def due(self) -> None:
+        """Write anew what lacks a line, though no call comes or goes; ask every so often."""
+        now = self._clock()
+        if not self._is_whole and now >= self._write_again_at:
+            self._write_again_at = now + WRITE_AGAIN
+            self._defer(self._start_anew)
+
     def close(self) -> None:
         self._lock.close()
 
@@ -91,11 +105,13 @@ class CallFile:
 
     def _write(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":")) + "\n"
+        if not self._is_whole or self._written > MAX_BYTES:
+            self._start_anew()
+        self._is_whole = False
         with self._path.open("a") as file:
             file.write(line)
+        self._is_whole = True
         self._written += len(line)
-        if self._written > MAX_BYTES:
-            self._start_anew()
 
     def _start_anew(self) -> None:
         at = self._clock()
@@ -103,7 +119,7 @@ class CallFile:
         records += [{"event": "start", "job": job, "room": room, "at": at} for job, room in tuple(self._open.items())]
         text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
         write_anew(self._path, text)
-        self._written = len(text)
+        self._written, self._is_whole = len(text), True
 
 
 def file_stem(worker_id: str) -> str:

@@ -28,6 +28,11 @@ class PictureExtension(pytest_textual_snapshot.SVGImageExtension):
         return str(folder / up / test_location.basename)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files whose tests wait for real processes come first: begun last, they would run on alone."""
+    items.sort(key=lambda item: item.path.parent != TOP / "tests" / "worker")
+
+
 @pytest.fixture(autouse=True)
 def _own_state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Journals of a test, and of the programs that it runs, lie in a folder of their own."""

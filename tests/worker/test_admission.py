@@ -193,7 +193,7 @@ async def test_a_hook_that_fills_its_executor_delays_no_answer(switchboard, isol
 
 
 async def test_the_pool_s_own_drain_can_be_begun_in_the_request_hook(switchboard, isolation):
-    worker = await switchboard.start(isolation=isolation, hook=True, drain_linger=1)
+    worker = await switchboard.start(isolation=isolation, hook=True, drain_linger=3)
     call = await switchboard.call(hook={"drain": True})
     assert call.loss == "exhausted"  # the yes came after the drain began, so it was passed on
     shown = await worker.state("drained")

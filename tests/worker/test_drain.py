@@ -40,7 +40,7 @@ async def begin_by_post(worker, operator):
 async def test_a_drain_begun_anyhow_finishes_the_live_call_and_passes_new_ones_on(  # noqa: PLR0917
     switchboard, operator, isolation, begin, source, actor
 ):
-    old = await switchboard.start("old", isolation=isolation, operator_keys=operator.keys, drain_linger=1.0)
+    old = await switchboard.start("old", isolation=isolation, operator_keys=operator.keys, drain_linger=3.0)
     kept = await switchboard.held("booking-kept")
     new = await switchboard.start("new", isolation="thread", deployment_version="v2")
 
