@@ -454,6 +454,7 @@ class Boot:
         before, self._link = self._link, self._livekit.link()
         self._trail.due()
         self._gatekeeper.due()
+        self.calls.due()
         self._recount(changed=changed or before != self._link)
 
     def _recount(self, *, changed: bool = True) -> None:

@@ -65,7 +65,7 @@ class CallFile:
         self._defer = defer
         self._open: dict[str, str] = {}
         self._written = 0
-        self._is_whole = False
+        self._lacks_a_line = False
         self._write_again_at = 0.0
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class CallFile:
     def due(self) -> None:
         """Write anew what lacks a line, though no call comes or goes; ask every so often."""
         now = self._clock()
-        if not self._is_whole and now >= self._write_again_at:
+        if self._lacks_a_line and now >= self._write_again_at:
             self._write_again_at = now + WRITE_AGAIN
             self._defer(self._start_anew)
 
@@ -105,12 +105,14 @@ class CallFile:
 
     def _write(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":")) + "\n"
-        if not self._is_whole or self._written > MAX_BYTES:
-            self._start_anew()
-        self._is_whole = False
-        with self._path.open("a") as file:
-            file.write(line)
-        self._is_whole = True
+        try:
+            if self._lacks_a_line or self._written > MAX_BYTES:
+                self._start_anew()
+            with self._path.open("a") as file:
+                file.write(line)
+        except OSError:
+            self._lacks_a_line = True  # or ends in half a one, to which the next would be glued
+            raise
         self._written += len(line)
 
     def _start_anew(self) -> None:
@@ -119,7 +121,7 @@ class CallFile:
         records += [{"event": "start", "job": job, "room": room, "at": at} for job, room in tuple(self._open.items())]
         text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
         write_anew(self._path, text)
-        self._written, self._is_whole = len(text), True
+        self._written, self._lacks_a_line = len(text), False
 
 
 def file_stem(worker_id: str) -> str:

@@ -178,6 +178,11 @@ class Calls:
         for call in self.ledger.live_calls:
             self._cut(call)
 
+    def due(self) -> None:
+        """What has to be done every so often though no call comes or goes."""
+        if self._file is not None:
+            self._file.due()
+
     def end_all(self) -> None:
         """Enter into the books whatever is left: it was killed, or ends with the process."""
         for call in self.ledger.live_calls:

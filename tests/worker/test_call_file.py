@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,8 +24,8 @@ def end(number: int) -> EndedCall:
     return EndedCall(call=call(number), outcome=Outcome.COMPLETED, started_at=0.0, ended_at=1.0)
 
 
-def open_file(folder, boot="boot-1", worker_id="w1") -> CallFile:
-    return CallFile(folder, worker_id=worker_id, boot_id=boot, clock=lambda: 5.0, defer=lambda write: write())
+def open_file(folder, boot="boot-1", worker_id="w1", clock=lambda: 5.0) -> CallFile:
+    return CallFile(folder, worker_id=worker_id, boot_id=boot, clock=clock, defer=lambda write: write())
 
 
 def test_a_boot_without_a_predecessor_says_nothing(tmp_path):
@@ -135,3 +138,83 @@ def test_foreign_text_is_printable_and_whatever_else_is_there_ignored(tmp_path):
     previous = read_previous(path)
     assert previous.boot_id == "b[2J"
     assert [(open_.job, open_.room) for open_ in previous.open_calls] == [("j", "r")]
+
+
+class FullDisk:
+    """Takes the first half of a line, as a disk does that has so much room left, and says that it is full."""
+
+    def __init__(self, monkeypatch) -> None:
+        self._patch = monkeypatch
+
+    def __enter__(self) -> None:
+        open_really = Path.open
+
+        def open_half(path, *arguments):
+            file = open_really(path, *arguments)
+            write_really = file.write
+
+            def write_half(text):
+                write_really(text[: len(text) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            file.write = write_half
+            return file
+
+        self._patch.setattr(Path, "open", open_half)
+
+    def __exit__(self, *_) -> None:
+        self._patch.undo()
+
+
+def open_jobs(folder) -> list[str]:
+    previous = read_previous(next(folder.glob("*.jsonl")))
+    return [open_.job for open_ in previous.open_calls]
+
+
+def test_a_line_that_a_full_disk_did_not_take_is_made_up_for_with_the_next(tmp_path, monkeypatch):
+    """Otherwise a call that its caller ended would be told as one that was dropped, confirmed."""
+    file = open_file(tmp_path)
+    for number in range(3):
+        file.started(call(number))
+    with FullDisk(monkeypatch), suppress(OSError):
+        file.ended(end(0))
+    file.ended(end(1))
+    assert open_jobs(tmp_path) == ["job-2"]
+    with FullDisk(monkeypatch), suppress(OSError):
+        file.ended(end(2))
+    file.exited(0)
+    file.close()
+    previous = read_previous(next(tmp_path.glob("*.jsonl")))
+    assert (previous.open_calls, previous.clean_exit) == ([], True)
+
+
+def test_a_line_that_a_full_disk_did_not_take_is_made_up_for_though_no_call_comes_or_goes(tmp_path, monkeypatch):
+    now = 1_000.0
+    file = open_file(tmp_path, clock=lambda: now)
+    file.started(call(0))
+    with FullDisk(monkeypatch), suppress(OSError):
+        file.ended(end(0))
+    assert open_jobs(tmp_path) == ["job-0"]
+    with monkeypatch.context() as full:
+        full.setattr(call_file, "write_anew", no_room)
+        with pytest.raises(OSError, match="No space"):
+            file.due()
+        file.due()  # a disk that is full is not asked ten times a second
+    now += call_file.WRITE_AGAIN
+    file.due()
+    assert open_jobs(tmp_path) == []
+    file.close()
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_exit_is_the_last_line_however_long_the_file_is(tmp_path, monkeypatch):
+    file = open_file(tmp_path)
+    file.started(call(0))
+    file.ended(end(0))
+    monkeypatch.setattr(call_file, "MAX_BYTES", next(tmp_path.glob("*.jsonl")).stat().st_size + 1)
+    file.exited(0)
+    file.close()
+    assert read_previous(next(tmp_path.glob("*.jsonl"))).clean_exit
