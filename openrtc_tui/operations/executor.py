@@ -15,6 +15,7 @@ from openrtc_tui.operations.capacity import accepts
 from openrtc_tui.operations.history import Publication, highest_seq, publications, puts_of
 from openrtc_tui.operations.journal import JournalError
 from openrtc_tui.operations.journaled import PENDING
+from openrtc_tui.operations.plans.draining import answered_for
 from openrtc_tui.operations.plans.machine import advance
 from openrtc_tui.operations.plans.plan import (
     Drain,
@@ -38,7 +39,7 @@ from openrtc_tui.operations.plans.progress import (
     apply,
     replay,
 )
-from openrtc_tui.operations.plans.sight import fate, fates
+from openrtc_tui.operations.plans.sight import fate
 from openrtc_tui.operations.plans.words import run_of
 from openrtc_tui.operations.platforms.platform import PlatformError
 from openrtc_tui.operations.publisher import Hands, PublishRefused
@@ -228,7 +229,7 @@ class Executor:
         event = DEPLOYMENT_ROLLED_BACK if plan.kind == "rollback" else DEPLOYMENT_COMPLETED
         if plan.kind == "promote" or plan.from_version is None or any(r["event"] == event for r in self._records):
             return
-        rows = [found.row for found in fates(view, (asked.subject for asked in self._progress.asked))]
+        rows = [found.row for found in answered_for(plan, self._progress, view)]
         verdict = combine([(row.verdict, row.settled) for row in rows if row is not None])
         gone = rows.count(None)
         await self._write(

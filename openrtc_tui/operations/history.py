@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -24,15 +25,16 @@ SETTLED_AFTER: Final = 60.0
 """Seconds after which a single request without an outcome is *interrupted*: nobody sends one for half as long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class JournaledPlan:
     """One plan as its journal has it. ``records`` are its lines, the first is its beginning."""
 
     plan: Plan
     records: tuple[Record, ...]
 
-    @property
+    @cached_property
     def progress(self) -> Progress:
+        """Folded once: a plan that is interrupted is drawn many times a second, and may have thousands of lines."""
         return replay(self.plan, self.records)
 
     @property

@@ -20,7 +20,7 @@ from openrtc_tui.operations.plans.plan import (
     Wait,
 )
 from openrtc_tui.operations.platforms.platform import Description
-from openrtc_tui.state.view import WorkerState
+from openrtc_tui.state.view import Verdict, VerdictWord, WorkerState
 
 from .fleets import NOW, PROVEN, Journal, fleet, unheard, violated, worker
 
@@ -441,6 +441,23 @@ def test_workers_that_their_platform_drained_count_in_the_verdict_too():
     stop = advance(journal.plan, journal.progress, view, NOW)
     assert isinstance(stop, Stop)
     assert stop.word == "violated"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [(PROVEN, "PROVEN"), (Verdict(VerdictWord.UNPROVEN, 0, 3), "0–3 UNPROVEN"), (violated(2), "2 VIOLATED")],
+)
+def test_workers_that_were_on_their_way_out_before_the_plan_was_made_count_in_the_verdict_too(verdict, said):
+    leaving = worker("c", "v2", held=(4, V2), state="draining", calls=3)
+    good, b = worker("a", "v1", held=(4, V2)), worker("b", "v2", held=(4, V2))
+    journal = rollback(fleet(good, b, leaving, rollout=("v1", "v2")))
+    journal.asked(b, "1", outcome="started")
+    journal.to_step(3)
+    over = worker("b", "v2", held=(5, V1), state="exited", verdict=PROVEN)
+    gone = replace(leaving, state=WorkerState.LOST, verdict=verdict, settled=True)
+    end = advance(journal.plan, journal.progress, fleet(worker("a", "v1", held=(5, V1)), over, gone), NOW)
+    assert isinstance(end, StepDone), "nobody that this plan asked dropped a call"
+    assert said in end.detail
 
 
 def test_the_plan_is_finished_after_its_last_step():

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
+import pytest
+
+from openrtc_tui.state.view import WorkerState
 from openrtc_tui.steering import Steering
 from tests.steering.steered_fleet import as_json, heard, journal, told
 
@@ -44,6 +48,12 @@ def pairs_up(records):
     for op_id in {record["op_id"] for record in records if "op_id" in record}:
         events = [record["event"] for record in records if record.get("op_id") == op_id]
         assert events == ["op.intent", "op.outcome"], (op_id, events)
+
+
+async def until(live, condition):
+    async with asyncio.timeout(PATIENCE):
+        while not condition(live.view()):
+            await live.changed(0.1)
 
 
 async def done(steering, kind, **asked):
@@ -150,6 +160,32 @@ async def test_a_rollback_writes_exactly_these_events(fleet):
         "b-2": accepted + ended,
     }
     joins(audits, records)
+
+
+@pytest.mark.parametrize(("end", "result"), [("hang up", "proven"), ("kill", "unproven")])
+async def test_a_rollback_answers_for_the_workers_that_their_platform_has_told_to_end_before(fleet, end, result):
+    await fleet.start({"a-1": "v1", "b-1": "v2", "b-2": "v2"})
+    live = fleet.live()
+    async with live.running():
+        await heard(live)
+        steering = Steering(live)
+        await done(steering, "promote", version="v2")
+        call = await fleet.board.held("talk")
+        await until(live, lambda view: any(row.calls for row in view.rows))
+        [busy] = [row.key for row in live.view().rows if row.calls]
+        fleet.workers[busy].program.signal(signal.SIGTERM)
+        await until(live, lambda view: view.row(busy).state is WorkerState.DRAINING)
+        plan = await steering.plan("rollback")
+        rolling = asyncio.create_task(steering.carry_out(plan))
+        if end == "kill":
+            fleet.workers[busy].program.signal(signal.SIGKILL)
+        else:
+            fleet.board.hang_up(call)
+        run = await asyncio.wait_for(rolling, PATIENCE)
+        assert run.word == "done", as_json(run)
+        records = journal(live)
+    [back] = [record for record in records if record["event"] == "deployment.rolled_back"]
+    assert (back["result"], back["confirmed"], back["possible"]) == (result, 0, 1 if end == "kill" else 0)
 
 
 def joins(audits, records):

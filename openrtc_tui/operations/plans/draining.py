@@ -26,7 +26,7 @@ from openrtc_tui.state.view import WorkerState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from openrtc_tui.operations.plans.plan import Progress
+    from openrtc_tui.operations.plans.plan import Plan, Progress
     from openrtc_tui.operations.plans.sight import Moment
     from openrtc_tui.state.view import FleetView, WorkerRow
 
@@ -86,11 +86,9 @@ def watch(step: WatchStep, moment: Moment) -> Decision:
 
     What starts anew meanwhile and takes no call is no part of it.
     """
-    plan, progress, view, now = moment.plan, moment.progress, moment.view, moment.now
+    progress, view, now = moment.progress, moment.view, moment.now
     asked = {entry.subject.boot_id for entry in progress.asked}
-    planned = (of for other in plan.steps if isinstance(other, DrainStep) for of in other.subjects)
-    subjects = [entry.subject for entry in progress.asked] + [of for of in planned if of.boot_id not in asked]
-    fates = fates_of(view, subjects)
+    fates = answered_for(moment.plan, progress, view)
     rows = sight.living(view, step.version)
     back = _back([row for row in rows if row.boot_id not in asked], step.version, progress, now)
     if back is not None:
@@ -106,6 +104,25 @@ def watch(step: WatchStep, moment: Moment) -> Decision:
         return Stop(why=f"{names} of {step.version} did not end in time: what became of its calls is not known")
     calls = sum(row.calls or 0 for row in open_rows)
     return Wait(what=f"{names} of {step.version} to end ({_calls(calls)} live)", until=until)
+
+
+def answered_for(plan: Plan, progress: Progress, view: FleetView) -> list[Fate]:
+    """What became of every boot whose calls the verdict on *plan* is about.
+
+    Those that it asked, those that it was made for, and with a whole version all of it that are in sight: somebody
+    else may have drained them, or they were lost. What starts anew meanwhile and takes no call is no part of it.
+    """
+    asked = {entry.subject.boot_id for entry in progress.asked}
+    planned = (of for step in plan.steps if isinstance(step, DrainStep) for of in step.subjects)
+    subjects = [entry.subject for entry in progress.asked] + [of for of in planned if of.boot_id not in asked]
+    known = {subject.boot_id for subject in subjects}
+    others = (
+        sight.subject_of(row)
+        for row in view.rows
+        if plan.from_version is not None and row.version == plan.from_version and row.boot_id not in known
+        if is_ours(row) and not (is_open(row) and _is_idle(row))
+    )
+    return fates_of(view, [*subjects, *others])
 
 
 # --------------------------------------------------------------------------------------------------------- parts
