@@ -176,6 +176,17 @@ def test_a_platform_is_asked_again_under_the_same_identity_after_a_kill_and_not_
     assert advance(journal.plan, journal.progress, view, NOW) == StepDone(detail="patched")
 
 
+def test_a_platform_is_not_asked_again_after_a_kill_when_the_version_is_not_named_any_more():
+    journal = cold()
+    journal.to_step(1)
+    journal.write("op.intent", op_id="s", action="start")
+    named = fleet(worker("b", "v2", held=(5, BOTH)))
+    assert isinstance(advance(journal.plan, journal.progress, named, NOW), Start)
+    stop = advance(journal.plan, journal.progress, fleet(worker("b", "v2", held=(6, V2))), NOW)
+    assert isinstance(stop, Stop)
+    assert "nobody would take calls" in stop.why
+
+
 def test_a_version_that_is_up_already_is_not_asked_for():
     journal = cold()
     journal.to_step(1)
@@ -308,6 +319,31 @@ def test_after_a_kill_a_boot_that_shows_its_drain_is_not_asked_again_and_another
     assert isinstance(decision, Drain)
     assert decision.subjects == ()
     assert [(asked.subject.key, asked.op_id) for asked in decision.again] == [("b", "2")]
+
+
+def test_after_a_kill_nobody_is_asked_again_who_has_become_the_last_worker_meanwhile():
+    a, b = worker("a", calls=1), worker("b", calls=1)
+    journal, view = drained(a, b, wave=2)
+    journal.asked(a, "1", outcome="started")
+    journal.asked(b, "2")
+    a = worker("a", state="draining", calls=1)
+    assert isinstance(advance(journal.plan, journal.progress, fleet(a, b, view.rows[-1]), NOW), Drain)
+    stop = advance(journal.plan, journal.progress, fleet(a, b, worker("z", "v2", shown=WorkerState.LOST)), NOW)
+    assert isinstance(stop, Stop)
+    assert "nobody else takes calls" in stop.why
+
+
+def test_a_version_that_somebody_lets_take_calls_again_meanwhile_is_not_drained_further():
+    view = fleet(worker("a", "v1", held=(4, V2)), *(worker(key, "v2", held=(4, V2)) for key in "bc"))
+    journal = rollback(view, to="v1", wave=1)
+    journal.write("op.intent", op_id="p", action="publish", manifest_seq=5)
+    journal.to_step(2)
+    gated = fleet(worker("a", "v1", held=(5, V1)), *(worker(key, "v2", held=(5, V1)) for key in "bc"))
+    assert isinstance(advance(journal.plan, journal.progress, gated, NOW), Drain)
+    again = fleet(worker("a", "v1", held=(6, V2)), *(worker(key, "v2", held=(6, V2)) for key in "bc"))
+    stop = advance(journal.plan, journal.progress, again, NOW)
+    assert isinstance(stop, Stop)
+    assert "manifest 6, which names v2 again" in stop.why
 
 
 def test_after_a_kill_nobody_is_asked_before_the_dashboard_has_heard_them():

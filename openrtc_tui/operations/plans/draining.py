@@ -52,24 +52,28 @@ def drain(step: DrainStep, moment: Moment) -> Decision:  # noqa: PLR0911 - a ret
     progress, view, now = moment.progress, moment.view, moment.now
     found_now = fates_of(view, [asked.subject for asked in progress.asked])
     fates = list(zip(progress.asked, found_now, strict=True))
-    held_up = _violated([found for _, found in fates]) or _back(
-        _anew(step, progress, view), step.version or "", progress, now
+    held_up = (
+        _violated([found for _, found in fates])
+        or _named_again(step, progress, view)
+        or _back(_anew(step, progress, view), step.version or "", progress, now)
     )
     if held_up is not None:
         return held_up
     unanswered = tuple(asked for asked, found in fates if asked.outcome is None and found.word == "taking")
-    if unanswered:
-        return Drain(again=unanswered, wave=max(asked.wave for asked in unanswered), timeout=step.timeout)
+    wave = max((asked.wave for asked in progress.asked), default=0)
+    if unanswered:  # journaled in an earlier life: what was so then need not be so now
+        again = Drain(again=unanswered, wave=wave, timeout=step.timeout)
+        return _held_back([asked.subject for asked in unanswered], moment) or again
     for asked, found in fates:
         if found.word == "taking":
             return _unheeded(asked, now)
     busy = [(asked, found) for asked, found in fates if found.word not in {"over", "empty"}]
     if busy:
-        wave = max((asked.wave for asked in progress.asked), default=0)
         return _await(busy, f"wave {wave} to be empty", step.timeout, now)
     turn, unheard = _turn(step, progress, view)
     if turn:
-        return _wave(step, moment, turn[: step.wave])
+        subjects = tuple(turn[: step.wave])
+        return _held_back(subjects, moment) or Drain(subjects=subjects, wave=wave + 1, timeout=step.timeout)
     if unheard:
         return _await_contact(unheard, progress, now)
     ending = [(asked, found) for asked, found in fates if found.word != "over"]
@@ -136,6 +140,15 @@ def _violated(fates: Sequence[Fate]) -> Stop | None:
     return Stop(why=f"{names}: nobody else is drained", word="violated")
 
 
+def _named_again(step: DrainStep, progress: Progress, view: FleetView) -> Stop | None:
+    """Somebody lets the version take calls again since this plan took them from it: a drain cannot be taken back."""
+    held = sight.later_manifest(view, progress.seq, step.version) if step.version is not None else None
+    if held is None:
+        return None
+    why = f"somebody else published manifest {held.seq}, which names {step.version} again: nobody more is drained"
+    return Stop(why=why)
+
+
 def _back(rows: Sequence[WorkerRow], version: str, progress: Progress, now: float) -> Stop | Wait | None:
     """What to say of *rows*, which started anew as the version that is drained: those that take calls stop the plan.
 
@@ -194,22 +207,22 @@ def _turn(step: DrainStep, progress: Progress, view: FleetView) -> tuple[list[Su
     return turn, unheard
 
 
-def _wave(step: DrainStep, moment: Moment, turn: list[Subject]) -> Decision:
-    """Ask *turn*, unless that takes the last worker of an agent away that nobody has overridden."""
+def _held_back(subjects: Sequence[Subject], moment: Moment) -> Wait | Stop | None:
+    """Why *subjects* are not asked now: they are the last workers of an agent, which nobody has overridden."""
     progress, view, now = moment.progress, moment.view, moment.now
-    acted = {subject.key for subject in turn}
-    rows = [row for row in view.rows if row.key in acted and (is_ready(row) or may_accept(row))]
-    others = [row for row in view.rows if row.key not in acted]
+    acted = {subject.boot_id for subject in subjects}
+    asked = {entry.subject.boot_id for entry in progress.asked}
+    rows = [row for row in view.rows if row.boot_id in acted and (is_ready(row) or may_accept(row))]
+    others = [row for row in view.rows if row.boot_id not in acted | asked]
     alone = left_without(rows, [row for row in others if accepts(row)])
-    if alone and LAST_WORKER not in moment.plan.overrides:
-        silent = [row for row in others if row.state is WorkerState.STALE and agent_of(row) in alone]
-        until = max((sight.heard_by(row, progress.at) for row in silent), default=now)
-        if silent and now < until:
-            return Wait(what=f"{sight.names(silent)} to be heard again", until=until)
-        who = "; ".join(agent_words(agent) for agent in alone)
-        return Stop(why=f"nobody else takes calls {who} now: nobody more is drained")
-    wave = max((asked.wave for asked in progress.asked), default=0) + 1
-    return Drain(subjects=tuple(turn), wave=wave, timeout=step.timeout)
+    if not alone or LAST_WORKER in moment.plan.overrides:
+        return None
+    silent = [row for row in others if row.state is WorkerState.STALE and agent_of(row) in alone]
+    until = max((sight.heard_by(row, progress.at) for row in silent), default=now)
+    if silent and now < until:
+        return Wait(what=f"{sight.names(silent)} to be heard again", until=until)
+    who = "; ".join(agent_words(agent) for agent in alone)
+    return Stop(why=f"nobody else takes calls {who} now: nobody more is drained")
 
 
 def _await(busy: Sequence[tuple[Asked, Fate]], what: str, timeout: float | None, now: float) -> Wait | Stop:

@@ -155,6 +155,13 @@ def newest_manifest(view: FleetView) -> Held | None:
     return newest
 
 
+def later_manifest(view: FleetView, seq: int | None, version: str) -> Held | None:
+    """The newest manifest, where it is later than a plan's own *seq* and names *version*."""
+    held = newest_manifest(view)
+    later = held is not None and seq is not None and held.seq > seq and version in held.active
+    return held if later else None
+
+
 def is_cordoned(row: WorkerRow) -> bool:
     return row.snapshot is not None and row.snapshot.state == State.CORDONED
 

@@ -105,9 +105,7 @@ def start(step: StartStep, moment: Moment) -> Decision:  # noqa: PLR0911 - a ret
         return Stop(why=f"{step.version} was not started: {progress.detail or progress.effect}")
     if progress.effect is not None:
         return StepDone(detail=f"nobody knows whether {step.version} was asked for: its workers will tell")
-    if progress.op_id is not None:
-        return Start(version=step.version, token=step.token)
-    if _is_up(step, moment.plan, view):
+    if progress.op_id is None and _is_up(step, moment.plan, view):
         return StepDone(detail=f"{step.version} has enough workers ready, nobody was asked")
     held = sight.newest_manifest(view)
     if step.ends_other and held is not None and step.version not in held.active:
@@ -152,8 +150,8 @@ def ready(step: ReadyStep, moment: Moment) -> Decision:
 
 def quiet(step: QuietStep, moment: Moment) -> Decision:
     progress, view = moment.progress, moment.view
-    held = sight.newest_manifest(view)
-    if held is not None and progress.seq is not None and held.seq > progress.seq and step.version in held.active:
+    held = sight.later_manifest(view, progress.seq, step.version)
+    if held is not None:
         return Stop(why=f"somebody else published manifest {held.seq}, which names {step.version} again")
     taking = [row for row in sight.living(view, step.version) if not _takes_none(row, progress.seq)]
     if not taking:
