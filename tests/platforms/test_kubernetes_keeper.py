@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from openrtc_tui.operations.platforms.kubernetes.costs import COST, LOWEST, loads_of
 from openrtc_tui.operations.platforms.kubernetes.failures import RefusedError, UnansweredError
 from openrtc_tui.operations.platforms.kubernetes.keeper import COST_MANAGER, REMOVED, WAITING, PodKeeper, keep
-from openrtc_tui.state.view import FleetView, WorkerRow
+from openrtc_tui.state.view import Finding, FleetView, WorkerRow
 from openrtc_worker.contract.snapshot import PlatformInfo, RuntimeSnapshot
 from tests.platforms.kubernetes_objects import pod, replica_set
 
@@ -91,6 +92,17 @@ def test_the_loads_are_what_workers_in_pods_say_of_themselves():
         ("b", 0, True),
         ("c", 1, False),  # a late call on it: not empty
     ]
+
+
+def test_a_strangers_word_for_it_empties_no_pod():
+    """A drained pod is deleted: nobody may say so of another's."""
+    stranger = replace(row("a", 0, state="drained"), key="x", findings=(Finding("foreign", "shows no membership"),))
+    [load] = loads_of(seen(row("a", 4), stranger))
+    assert (load.calls, load.drained) == (4, False)
+    another = replace(row("a", 0, state="drained"), key="y")
+    for rows in ((row("a", 4), another), (another, row("a", 4))):
+        [load] = loads_of(seen(*rows))
+        assert (load.calls, load.drained) == (4, False)
 
 
 class Kept:

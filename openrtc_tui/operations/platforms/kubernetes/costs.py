@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from openrtc_tui.operations.capacity import is_ours
+from openrtc_worker.contract.snapshot import State
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -40,14 +43,22 @@ class CostWrite:
 
 
 def loads_of(view: FleetView) -> tuple[PodLoad, ...]:
-    """What runs on which pod, of every worker that told its pod's name and uid."""
+    """What runs on which pod, of every worker that told its pod's name and uid.
+
+    A worker that may be somebody else has no say, and a pod that two claim is as busy as they are together: a drained
+    pod is deleted on the strength of this.
+    """
     found: dict[str, PodLoad] = {}
     for row in view.rows:
         where = row.snapshot.platform if row.snapshot else None
-        if row.closed or row.snapshot is None or where is None or not where.uid or not where.pod:
+        if row.closed or row.snapshot is None or where is None or not where.uid or not where.pod or not is_ours(row):
             continue
         calls = row.snapshot.active_sessions
-        found[where.uid] = PodLoad(where.pod, where.uid, calls, drained=row.snapshot.state == "drained" and not calls)
+        drained = row.snapshot.state == State.DRAINED and not calls
+        other = found.get(where.uid)
+        if other is not None:
+            calls, drained = calls + other.calls, drained and other.drained
+        found[where.uid] = PodLoad(where.pod, where.uid, calls, drained=drained)
     return tuple(found.values())
 
 
