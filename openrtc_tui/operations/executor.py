@@ -40,6 +40,7 @@ from openrtc_tui.operations.plans.progress import (
     replay,
 )
 from openrtc_tui.operations.plans.sight import fate
+from openrtc_tui.operations.plans.switching import unfit
 from openrtc_tui.operations.plans.words import run_of
 from openrtc_tui.operations.platforms.platform import PlatformError
 from openrtc_tui.operations.publisher import Hands, PublishRefused
@@ -290,6 +291,7 @@ class Executor:
             reason=self._plan.reason,
             puts=puts,
             anyhow=bool(self._plan.overrides),
+            unfit=lambda: unfit(self._plan, self._progress, self._fleet.view()),
         )
         await self._outcome(
             "publish",

@@ -165,6 +165,7 @@ class Publisher:
         reason: str | None = None,
         puts: Mapping[str, Put] | None = None,
         anyhow: bool = False,
+        unfit: Callable[[], str] = lambda: "",
     ) -> Published:
         """Bring *publication* to every worker, or to where the fleet file says. Raises PermissionError.
 
@@ -175,7 +176,10 @@ class Publisher:
             puts: for one that was begun in an earlier life: the boots that were asked then, by ``boot_id``. Then
                 the workers are read again first, and a manifest that was overtaken is not published.
             anyhow: close the others even when nobody who opens could be reached.
+            unfit: why it must not be published as the fleet is now; asked for when the workers were read again, as
+                long as none of them shows it.
         """
+        newest = 0
         if puts is not None:
             try:
                 newest = await self.newest()
@@ -183,6 +187,10 @@ class Publisher:
                 return Published(outcome="unknown", detail=str(refusal))
             if newest > publication.seq:
                 return Published(outcome="refused", detail=self._who_shows(newest))
+        why = unfit() if newest < publication.seq else ""
+        if why:  # of a program that was run in an earlier life nobody knows what it did
+            ran = puts is not None and self._outlet is not None
+            return Published(outcome="unknown" if ran else "refused", detail=why)
         if self._outlet is not None:
             outcome, detail = await self._outlet.publish(publication.token)
             return Published(outcome=outcome, detail=f"manifest {publication.seq} {detail}", asked=1)

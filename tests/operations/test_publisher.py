@@ -181,6 +181,25 @@ async def test_taken_up_again_after_somebody_published_more_it_is_left_alone(pub
     assert "manifest 2, which names v2, was published meanwhile" in result.detail
 
 
+@pytest.mark.parametrize(("to_file", "again"), [(False, False), (False, True), (True, False), (True, True)])
+async def test_who_could_not_take_the_calls_any_more_is_not_published(publisher_of, tmp_path, to_file, again):
+    path = tmp_path / "manifest.jws"
+    hands = FakeHands(worker("a", "v1", 3, "v2"), worker("b", "v2", 3, "v2"))
+    publisher = publisher_of(hands, PublishFile(path) if to_file else "put")
+    result = await published(publisher, "v1", puts={} if again else None, unfit=lambda: "v1 is gone")
+    assert (hands.batches, path.exists(), result.detail) == ([], False, "v1 is gone")
+    assert result.outcome == ("unknown" if to_file and again else "refused")
+
+
+async def test_what_a_worker_shows_already_is_brought_to_the_others_whatever_is_so_now(publisher_of):
+    hands = FakeHands(worker("a", "v1", 3, "v2"), worker("b", "v2", 3, "v2"))
+    publisher = publisher_of(hands)
+    draft = await publisher.draft(("v1",), op_id="op-1", known=0, expected=None)
+    hands.fresh["a"] = worker("a", "v1", 4, "v1")
+    result = await publisher.publish(draft, plan_id="plan-1", puts={}, unfit=lambda: "v1 has no room")
+    assert (result.outcome, result.taken) == ("started", 2)
+
+
 async def test_a_fleet_without_workers_is_not_published_to(publisher_of):
     assert (await published(publisher_of(FakeHands()), "v2")).outcome == "unreached"
 

@@ -71,6 +71,12 @@ def _published(step: PublishStep, seq: int | None) -> str:
     return f"manifest{number} names {', '.join(step.active) or 'no version'}"
 
 
+def unfit(plan: Plan, progress: Progress, view: FleetView) -> str:
+    """Why the manifest that the plan is at must not be published by this *view*; empty when it may."""
+    step = plan.steps[progress.step]
+    return _unfit(step, plan, view) if isinstance(step, PublishStep) else ""
+
+
 def _unfit(step: PublishStep, plan: Plan, view: FleetView) -> str:
     """Why the manifest must not be published now, whatever was so when the plan was made; empty when it may."""
     served = {agent_of(row) for row in view.rows if _loses(row, step)}
