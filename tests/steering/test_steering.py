@@ -6,9 +6,11 @@ import asyncio
 import errno
 import shutil
 
+import msgspec
 import pytest
 
 from openrtc_tui.operations.intent import confirm, intend
+from openrtc_tui.operations.plans.plan import Objection
 from openrtc_tui.operations.plans.progress import INTENT
 from openrtc_tui.steering import Steering
 from openrtc_tui.watched import CannotSteer
@@ -89,7 +91,12 @@ async def test_of_two_operators_at_the_same_moment_not_both_win_and_callers_find
         assert (await fleet.board.call("a caller", length=0.1)).assigned
 
 
-async def test_a_manifest_that_the_good_version_does_not_take_closes_nobody(fleet, tmp_path):
+SHORT_OF_ROOM = Objection(code="not_enough_room", text="room for 1 call, 2 are live", blocks=True, override="SHORT")
+
+
+@pytest.mark.parametrize("typed_away", [(), (SHORT_OF_ROOM,)], ids=["plain", "short of room"])
+async def test_a_manifest_that_the_good_version_does_not_take_closes_nobody(fleet, tmp_path, typed_away):
+    """Whoever typed that little room is enough has not typed that nobody at all is."""
     (tmp_path / "no keys").mkdir()
     shutil.copy(tmp_path / "operators" / "alice.pub.pem", tmp_path / "no keys")
     await fleet.start({"b-1": "v2"})
@@ -100,7 +107,8 @@ async def test_a_manifest_that_the_good_version_does_not_take_closes_nobody(flee
     async with live.running():
         await heard(live)
         steering = Steering(live)
-        run = await carried_out(steering, "promote", version="v1")
+        plan = msgspec.structs.replace(await steering.plan("promote", version="v1"), objections=typed_away)
+        run = await asyncio.wait_for(steering.carry_out(plan), PATIENCE)
         assert run.word == "failed"
         assert "took manifest 1: the other version was left as it is" in run.why
         assert live.view().row("b-1").accepting
