@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from openrtc_worker import call_file
 from openrtc_worker.boot import Boot
+from openrtc_worker.call_file import WRITE_AGAIN, read_previous
 from openrtc_worker.control.target import Requester
 from openrtc_worker.ledger import Call
 from openrtc_worker.settings import WorkerSettings
@@ -120,3 +124,33 @@ async def test_a_drain_ends_though_killing_its_calls_fails(unkillable):
         await until(later, what="the exit", within=10)
         assert await over == 5
         assert boot.calls.ledger.counts().cut == 1
+
+
+async def test_a_call_that_ended_on_a_full_disk_is_not_told_as_open_once_there_is_room(tmp_path, monkeypatch):
+    """The worker may be killed later, before another call comes or goes."""
+    clock, side = Clock(), FakeLiveKitSide("AJ_1")
+    async with opened(side, clock, state_dir=tmp_path) as boot:
+        call = Call(job_id="AJ_1", room="booking-1")
+        boot.offer_answered(call)
+        boot.call_started(call)
+        [file] = tmp_path.glob("*.jsonl")
+        await until(lambda: [each.job for each in read_previous(file).open_calls] == ["AJ_1"], what="the call")
+        with monkeypatch.context() as full:
+            full.setattr(Path, "open", appends_nothing)
+            full.setattr(call_file, "write_anew", no_space_left)
+            side.jobs = ()
+            await until(lambda: "call_file_failing" in boot.runtime_snapshot().findings, what="the finding")
+        clock.now += WRITE_AGAIN
+        await until(lambda: read_previous(file).open_calls == [], what="its end")
+        await until(lambda: "call_file_failing" not in boot.runtime_snapshot().findings, what="the finding's end")
+
+
+open_really = Path.open
+
+
+def appends_nothing(path: Path, mode: str = "r", *arguments, **named):
+    return no_space_left() if mode == "a" else open_really(path, mode, *arguments, **named)
+
+
+def no_space_left(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

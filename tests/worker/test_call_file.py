@@ -92,7 +92,7 @@ def test_a_long_life_does_not_fill_the_disk(tmp_path, monkeypatch):
     assert [open_.job for open_ in previous.open_calls] == ["job-0"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(
     cut=st.integers(0, 400),
     steps=st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=12),
