@@ -16,7 +16,6 @@ from openrtc_tui.operations.history import Publication, highest_seq, publication
 from openrtc_tui.operations.journal import JournalError
 from openrtc_tui.operations.journaled import PENDING
 from openrtc_tui.operations.plans.draining import answered_for
-from openrtc_tui.operations.plans.interlocks import LAST_WORKER
 from openrtc_tui.operations.plans.machine import advance
 from openrtc_tui.operations.plans.plan import (
     Drain,
@@ -291,7 +290,7 @@ class Executor:
             plan_id=self._plan.plan_id,
             reason=self._plan.reason,
             puts=puts,
-            anyhow=LAST_WORKER in self._plan.overrides,
+            anyhow=self._plan.last_of,
             unfit=lambda: unfit(self._plan, self._progress, self._fleet.view()),
         )
         await self._outcome(

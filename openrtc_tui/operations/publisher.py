@@ -22,7 +22,7 @@ from openrtc_worker.contract.keys import load_private_key
 from openrtc_worker.contract.manifest import MAX_ACTIVE, Manifest, sign_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.batch import BatchResult
     from openrtc_tui.operations.history import Put
     from openrtc_tui.operations.request import Answer, Outcome
+    from openrtc_tui.state.peers import Agent
     from openrtc_tui.state.view import FleetView, WorkerRow
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
@@ -164,7 +165,7 @@ class Publisher:
         plan_id: str,
         reason: str | None = None,
         puts: Mapping[str, Put] | None = None,
-        anyhow: bool = False,
+        anyhow: Collection[Agent] = (),
         unfit: Callable[[], str] = lambda: "",
     ) -> Published:
         """Bring *publication* to every worker, or to where the fleet file says. Raises PermissionError.
@@ -175,7 +176,7 @@ class Publisher:
             reason: for the audit.
             puts: for one that was begun in an earlier life: the boots that were asked then, by ``boot_id``. Then
                 the workers are read again first, and a manifest that was overtaken is not published.
-            anyhow: close the others even when nobody who opens could be reached.
+            anyhow: agents whose workers are closed even when nobody who opens could be reached.
             unfit: why it must not be published as the fleet is now; asked for when the workers were read again, as
                 long as none of them shows it.
         """
@@ -205,7 +206,13 @@ class Publisher:
         return await self._hands.send(asks, width=WIDTH, all_of_them=True)
 
     async def _put_all(
-        self, publication: Publication, plan_id: str, reason: str | None, puts: Mapping[str, Put], *, anyhow: bool
+        self,
+        publication: Publication,
+        plan_id: str,
+        reason: str | None,
+        puts: Mapping[str, Put],
+        *,
+        anyhow: Collection[Agent],
     ) -> Published:
         rows = [row for row in self._hands.view().rows if is_living(row) and is_ours(row) and row.worker_id]
         if not rows:
@@ -217,8 +224,9 @@ class Publisher:
         first = await self._ask(publication, [row for row in opened if row.boot_id not in had], plan_id, reason, puts)
         took = had | {answer.ask.boot_id for answer in first if answer.done}
         losing = [row for row in closed if may_accept(row)]
-        alone = left_without(losing, [row for row in opened if row.boot_id in took and is_ready(row)])
-        if alone and publication.active and not anyhow:
+        left = left_without(losing, [row for row in opened if row.boot_id in took and is_ready(row)])
+        alone = [agent for agent in left if agent not in anyhow]
+        if alone and publication.active:
             why = f"nobody ready {'; '.join(map(agent_words, alone))} took manifest {publication.seq}"
             return _result(publication, first, len(had), len(rows), f"{why}: the other version was left as it is")
         closing = [row for row in closed if row.boot_id not in had]

@@ -408,6 +408,29 @@ def test_a_wave_that_would_take_the_last_worker_away_is_not_asked():
     assert wait.until == NOW + 55
 
 
+def test_typing_last_for_one_agent_is_none_for_another_that_becomes_alone_later():
+    rows = [worker("a", agent="booking"), worker("b", agent="billing")]
+    view = fleet(*rows, worker("z", "v2", agent="billing", room=99))
+    journal = Journal(plan_drain(view, version="v1"))
+    assert journal.plan.overrides == {"last_worker"}
+    assert isinstance(advance(journal.plan, journal.progress, view, NOW), Drain)
+    later = fleet(*rows, worker("z", "v2", agent="billing", shown=WorkerState.LOST))
+    stop = advance(journal.plan, journal.progress, later, NOW)
+    assert isinstance(stop, Stop)
+    assert ("billing" in stop.why, "booking" in stop.why) == (True, False)
+
+
+def test_a_switch_that_leaves_one_agent_alone_by_choice_leaves_no_other_alone():
+    rows = [worker("a", agent="booking"), worker("b", agent="billing")]
+    view = fleet(*rows, worker("z", "v2", agent="billing", room=99))
+    journal = Journal(plan_promote(view, "v2", publishes=True))
+    assert advance(journal.plan, journal.progress, view, NOW) == Publish(active=V2)
+    later = fleet(*rows, worker("z", "v2", agent="billing", ready=False), worker("y", "v2", agent="chat"))
+    stop = advance(journal.plan, journal.progress, later, NOW)
+    assert isinstance(stop, Stop)
+    assert ("billing" in stop.why, "booking" in stop.why) == (True, False)
+
+
 def test_a_gated_version_is_not_drained_when_the_good_one_has_gone_meanwhile():
     journal = rollback(wave=1)
     journal.to_step(2)

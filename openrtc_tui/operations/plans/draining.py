@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.operations.capacity import accepts, agent_of, agent_words, is_ours, is_ready, may_accept
 from openrtc_tui.operations.plans import sight
-from openrtc_tui.operations.plans.interlocks import LAST_WORKER, left_without
+from openrtc_tui.operations.plans.interlocks import left_without
 from openrtc_tui.operations.plans.plan import (
     Asked,
     Decision,
@@ -208,20 +208,20 @@ def _turn(step: DrainStep, progress: Progress, view: FleetView) -> tuple[list[Su
 
 
 def _held_back(subjects: Sequence[Subject], moment: Moment) -> Wait | Stop | None:
-    """Why *subjects* are not asked now: they are the last workers of an agent, which nobody has overridden."""
+    """Why *subjects* are not asked now: they are the last workers of an agent of which nobody has typed so."""
     progress, view, now = moment.progress, moment.view, moment.now
     acted = {subject.boot_id for subject in subjects}
     asked = {entry.subject.boot_id for entry in progress.asked}
     rows = [row for row in view.rows if row.boot_id in acted and (is_ready(row) or may_accept(row))]
     others = [row for row in view.rows if row.boot_id not in acted | asked]
-    alone = left_without(rows, [row for row in others if accepts(row)])
-    if not alone or LAST_WORKER in moment.plan.overrides:
+    alone = set(left_without(rows, [row for row in others if accepts(row)])) - moment.plan.last_of
+    if not alone:
         return None
     silent = [row for row in others if row.state is WorkerState.STALE and agent_of(row) in alone]
     until = max((sight.heard_by(row, progress.at) for row in silent), default=now)
     if silent and now < until:
         return Wait(what=f"{sight.names(silent)} to be heard again", until=until)
-    who = "; ".join(agent_words(agent) for agent in alone)
+    who = "; ".join(agent_words(agent) for agent in sorted(alone))
     return Stop(why=f"nobody else takes calls {who} now: nobody more is drained")
 
 

@@ -35,10 +35,11 @@ def lacking(lacks: Iterable[Lack], version: str) -> tuple[Objection, ...]:
     """Switching to *version* while it is short of *lacks*: refused, unless somebody types that they mean it."""
     lacks = tuple(lacks)
     found = []
-    nobody = [lack.text for lack in lacks if lack.nobody]
+    nobody = [lack for lack in lacks if lack.nobody]
     if nobody:
-        text = f"on {version} {'; '.join(nobody)}: every new caller would get nobody"
-        found.append(Objection(code=LAST_WORKER, text=text, blocks=True, override=LAST))
+        text = f"on {version} {'; '.join(lack.text for lack in nobody)}: every new caller would get nobody"
+        agents = tuple((lack.need.agent_name, lack.need.deployment) for lack in nobody if lack.need is not None)
+        found.append(Objection(code=LAST_WORKER, text=text, blocks=True, override=LAST, agents=agents))
     short = [lack.text for lack in lacks if not lack.nobody]
     if short:
         text = f"on {version} {'; '.join(short)}"
@@ -52,7 +53,7 @@ def last_workers(agents: Sequence[Agent]) -> tuple[Objection, ...]:
         return ()
     who = "; ".join(agent_words(agent) for agent in agents)
     text = f"no worker would be left that takes calls {who}: every new caller would get nobody"
-    return (Objection(code=LAST_WORKER, text=text, blocks=True, override=LAST),)
+    return (Objection(code=LAST_WORKER, text=text, blocks=True, override=LAST, agents=tuple(agents)),)
 
 
 def outage(view: FleetView) -> tuple[Objection, ...]:

@@ -112,13 +112,14 @@ Step: TypeAlias = PublishStep | StartStep | ReadyStep | QuietStep | DrainStep | 
 
 class Objection(_Data, frozen=True, kw_only=True):
     """What speaks against a plan. *blocks*: it is not carried out, unless ``override`` names what an operator has to
-    type for it (which is audited); else it is a warning.
+    type for it (which is audited); else it is a warning. ``agents``, by name and deployment: those left with nobody.
     """
 
     code: str
     text: str
     blocks: bool = False
     override: str | None = None
+    agents: tuple[tuple[str, str], ...] = ()
 
 
 class Room(_Data, frozen=True, kw_only=True):
@@ -159,6 +160,11 @@ class Plan(_Data, frozen=True, kw_only=True):
     def blocked(self) -> bool:
         """Whether something forbids it that no override lifts."""
         return any(objection.blocks and objection.override is None for objection in self.objections)
+
+    @property
+    def last_of(self) -> frozenset[tuple[str, str]]:
+        """Agents that may be left with nobody: the operator typed so of these, and of none that comes later."""
+        return frozenset(agent for objection in self.objections if objection.override for agent in objection.agents)
 
     @property
     def overrides(self) -> frozenset[str]:

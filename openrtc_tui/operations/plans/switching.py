@@ -22,6 +22,7 @@ from openrtc_tui.operations.plans.plan import (
 )
 
 if TYPE_CHECKING:
+    from openrtc_tui.operations.capacity import Lack
     from openrtc_tui.operations.plans.plan import Plan, Progress
     from openrtc_tui.operations.plans.sight import Moment
     from openrtc_tui.state.view import FleetView, WorkerRow
@@ -87,13 +88,21 @@ def _unfit(step: PublishStep, plan: Plan, view: FleetView) -> str:
     short = [
         lack
         for lack in lacks([row for row in view.rows if row.version in step.active], needs)
-        if (LAST_WORKER if lack.nobody else NOT_ENOUGH_ROOM) not in plan.overrides
+        if not _is_typed_away(lack, plan)
     ]
     if not short:
         return ""
     return (
         f"{' and '.join(step.active) or 'no version'} cannot take the calls now: {'; '.join(x.text for x in short)}"
     )
+
+
+def _is_typed_away(lack: Lack, plan: Plan) -> bool:
+    if not lack.nobody:
+        return NOT_ENOUGH_ROOM in plan.overrides
+    if lack.need is None:
+        return LAST_WORKER in plan.overrides
+    return (lack.need.agent_name, lack.need.deployment) in plan.last_of
 
 
 def _loses(row: WorkerRow, step: PublishStep) -> bool:
