@@ -519,6 +519,16 @@ def test_workers_that_were_on_their_way_out_before_the_plan_was_made_count_in_th
     assert said in end.detail
 
 
+def test_a_worker_that_tells_no_boot_id_holds_up_no_watching_and_lets_nothing_be_proven():
+    """It cannot be asked, so no plan waits for it; its calls may still be dropped."""
+    journal = rollback()
+    journal.to_step(3)
+    over = worker("b", "v2", held=(5, V1), state="exited", verdict=PROVEN)
+    plain = replace(worker("c", "v2", calls=3), boot_id=None)
+    end = advance(journal.plan, journal.progress, fleet(worker("a", "v1", held=(5, V1)), over, plain), NOW)
+    assert end == StepDone(detail="dropped 0 so far")
+
+
 def test_the_plan_is_finished_after_its_last_step():
     journal = rollback()
     journal.to_step(4)

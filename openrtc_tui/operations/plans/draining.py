@@ -120,13 +120,13 @@ def answered_for(plan: Plan, progress: Progress, view: FleetView) -> list[Fate]:
     planned = (of for step in plan.steps if isinstance(step, DrainStep) for of in step.subjects)
     subjects = [entry.subject for entry in progress.asked] + [of for of in planned if of.boot_id not in asked]
     known = {subject.boot_id for subject in subjects}
-    others = (
-        sight.subject_of(row)
+    others = [
+        Fate(sight.subject_of(row), sight.word_of(row), row)
         for row in view.rows
         if plan.from_version is not None and row.version == plan.from_version and row.boot_id not in known
         if is_ours(row) and not (is_open(row) and _is_idle(row))
-    )
-    return fates_of(view, [*subjects, *others])
+    ]
+    return fates_of(view, subjects) + others
 
 
 # --------------------------------------------------------------------------------------------------------- parts

@@ -66,7 +66,7 @@ def _fate(view: FleetView, subject: Subject, rows: Sequence[WorkerRow]) -> Fate:
         present = view.row(subject.key)
         waiting = present is not None and present.boot_id is None and present.state not in _OVER
         return Fate(subject, "unheard" if waiting else "over")
-    return Fate(subject, _word(row), row, max(0, row.verdict.confirmed - subject.dropped))
+    return Fate(subject, word_of(row), row, max(0, row.verdict.confirmed - subject.dropped))
 
 
 def _row_of(rows: Sequence[WorkerRow], subject: Subject) -> WorkerRow | None:
@@ -75,7 +75,8 @@ def _row_of(rows: Sequence[WorkerRow], subject: Subject) -> WorkerRow | None:
     return next((row for row in same if row.target == subject.key), same[0] if same else None)
 
 
-def _word(row: WorkerRow) -> FateWord:
+def word_of(row: WorkerRow) -> FateWord:
+    """What became of the boot of *row*."""
     if row.closed or row.state in _OVER or row.state is WorkerState.DRAINED:
         return "over"
     if row.state is WorkerState.STALE:
