@@ -270,6 +270,7 @@ class DeployServer(AgentServer):
     async def _end_boot(self) -> None:
         """What our runner does at the end; livekit's cancels every task as soon as it is closed."""
         self.boot.calls.cut_all()  # its ``dev`` command does not drain: whatever is live is being cut
+        self.boot.calls.end_all()  # and in the books by the time of the last word: nobody would hear of it later
         code, grace = self.boot.exit_code or ExitCode.DRAINED, self.boot.settings.cut_grace
         if not await runner.end(self, code, grace=0 if self.draining else grace):
             runner.leave(code)

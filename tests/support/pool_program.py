@@ -8,7 +8,7 @@ The one argument is JSON: the pool's keyword arguments, and beside them
 - ``audit``: a file that the audit sink appends to; ``sink_fails``: the sink raises instead; ``audit_file``: the
   sink is an ``AuditFile`` of this path;
 - ``server``: build a ``DeployServer`` with these arguments instead of a pool, run with ``openrtc_worker.run``;
-- ``cli``: run that server under livekit's own command line.
+- ``cli``: run that server under livekit's own command line, by ``start``, or by what this names.
 
 Job metadata (JSON) says of the call: ``length`` seconds until it hangs up (for ever without it), or ``held``, a file
 that it waits for; ``cleanup`` seconds that its shutdown then takes; ``do``: ``raise`` an error, ``block`` its thread
@@ -232,7 +232,7 @@ def main() -> int:
     if under_livekit:
         from livekit.agents import cli
 
-        sys.argv = [sys.argv[0], "start"]
+        sys.argv = [sys.argv[0], *("start" if under_livekit is True else under_livekit).split()]
         cli.run_app(server)
         return 0
     return target.run() if isinstance(target, AgentPool) else run(server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 
@@ -255,6 +256,18 @@ class TestUnderLivekitsOwnCommandLine:
         assert '"exit_code":0' in said.rpartition("event: bye")[2]
         assert await worker.exits() == 0
         assert list(switchboard.scratch.glob("openrtc-*")) == []  # the sockets of its jobs are gone with it
+
+    async def test_a_call_that_its_dev_command_cuts_is_audited(self, switchboard, tmp_path, isolation):
+        """It drains nothing: a signal ends every call."""
+        audit = tmp_path / "audit.jsonl"
+        server = {"isolation": isolation, "cut_grace": 1}
+        worker = await switchboard.start(server=server, audit=str(audit), cli="dev --no-reload")
+        call = await switchboard.held()
+        await worker.shows(lambda s: s.active_sessions == 1, what="the call")
+        worker.program.signal(signal.SIGTERM)
+        await worker.exits()
+        said = [json.loads(line) for line in audit.read_text().splitlines()]
+        assert [(event["event"], event.get("room")) for event in said][1:] == [("call.cut", call.room)]
 
     @pytest.mark.parametrize("trouble", ["port", "state_dir"])
     async def test_a_boot_that_cannot_be_opened_is_one_line_and_exit_1(self, switchboard, tmp_path, trouble):
