@@ -176,6 +176,9 @@ class OperatorKeys:
     async def _look_again(self) -> None:
         try:
             found = await in_daemon_thread(self._read_if_changed, f"openrtc-{self._whose}-keys")
+        except RuntimeError as error:  # no thread to be had: a worker in such need must be drainable all the same
+            logger.warning("%s keys in %s: %s, the last keys count", self._whose, self._path, error)
+            return
         finally:
             self._look = None
         if found is None:

@@ -277,3 +277,17 @@ async def test_a_file_system_that_hangs_stops_neither_the_loop_nor_a_request(key
         hanging.set()
         await keys.aclose()
     await until(lambda: not any(thread.name == "openrtc-operator-keys" for thread in threading.enumerate()))
+
+
+async def test_a_worker_that_can_start_no_thread_can_be_asked_all_the_same(endpoint, alice, monkeypatch, caplog):
+    """At its limit of processes, which is when somebody wants to drain it."""
+    monkeypatch.setattr(operator_keys, "REREAD_SECONDS", 0)
+    assert await reason_for(endpoint, alice) == "started"
+
+    def at_its_limit(_thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", at_its_limit)
+        assert await reason_for(endpoint, alice, "uncordon") == "started"
+    assert "can't start new thread, the last keys count" in caplog.text
