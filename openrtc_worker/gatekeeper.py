@@ -246,6 +246,8 @@ class Gatekeeper:
             if not done:
                 self._note(source, f"no answer within {PATIENCE:g} s")
             found = await reading  # one look at a time, however long it hangs
+        except RuntimeError as error:  # no thread to be had
+            found = _Found(problem=str(error))
         finally:
             reading.cancel()
         await self.refresh_keys()

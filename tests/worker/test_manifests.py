@@ -604,3 +604,29 @@ async def test_a_release_key_that_is_no_key_is_left_out_and_named(release, tmp_p
         (event,) = events(boot, "manifest.refused")
         assert (event.fields["reason"], event.fields["file"]) == ("unreadable_key_file", "broken.pub.pem")
         assert "release keys" in caplog.text
+
+
+async def test_a_worker_that_can_start_no_thread_says_once_that_it_cannot_look(
+    release, tmp_path, monkeypatch, caplog
+):
+    """At its limit of processes; the newest manifest that is known holds."""
+    monkeypatch.setattr(manifest_source, "FILE_EVERY", 0.02)
+    published = tmp_path / "manifest.jws"
+    published.write_text(release.sign("v2"))
+    async with opened(release, manifest=published) as boot:
+        start_really, looks = threading.Thread.start, []
+
+        def at_its_limit(thread: threading.Thread) -> None:
+            if thread.name != "openrtc-manifest":
+                start_really(thread)
+                return
+            looks.append(thread)
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", at_its_limit)
+            await until(lambda: "manifest_unreadable" in boot.runtime_snapshot().findings, what="the finding")
+            await until(lambda: len(looks) > 5, what="further looks")
+        assert boot.refusal() == "manifest"
+        await until(lambda: boot.runtime_snapshot().findings == [], what="the recovery")
+    assert caplog.text.count("can't start new thread") == 1
