@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from openrtc_tui.live import LiveFleet
     from openrtc_tui.operations.plans.plan import Plan, Run
+    from openrtc_tui.state.boot import Boot
 
 LOOK: Final = 0.5
 """Seconds between two looks at what the plan does."""
@@ -188,16 +189,21 @@ def _told(live: LiveFleet, run: Run) -> Exit:
 def _verdict(live: LiveFleet, run: Run) -> Exit:
     """What the boots that were drained add up to, and with a whole version those of it that were lost before.
 
-    What a boot had dropped already is told, and is not the plan's doing.
+    What a boot had dropped already is told, and is not the plan's doing. What has started anew meanwhile and takes no
+    call is no part of it, as in the plan's own last step.
     """
     boots, version = live.fleet.boots, run.plan.from_version
     subjects = {asked.subject.boot_id: asked.subject for asked in run.progress.asked}
     concerned = [
         boot
         for boot_id, boot in boots.items()
-        if boot_id in subjects or (version is not None and boot.version == version)
+        if boot_id in subjects or (version is not None and boot.version == version and not _is_idle(boot))
     ]
-    verdict = combine((boot.verdict, boot.settled) for boot in concerned)
+    verdicts = [(boot.verdict, boot.settled) for boot in concerned]
+    # a plain worker, without a boot id, is never asked: what is live there is not proven to end well
+    rows = [row for row in live.view().rows if row.boot_id is None and row.version == version and row.calls != 0]
+    verdicts += [(row.verdict, row.settled) for row in rows if version is not None]
+    verdict = combine(verdicts)
     before = sum(subject.dropped for subject in subjects.values())
     kind = run.plan.kind
     through = f"rolled back to {run.plan.to_version}" if kind == "rollback" else words.title(run.plan)
@@ -205,10 +211,14 @@ def _verdict(live: LiveFleet, run: Run) -> Exit:
         tell(f"{through}: {verdict_text(verdict)}; {count(unseen, 'worker')} not in sight any more")
         return Exit.UNPROVEN
     tail = f", {before} of them before the plan began" if before else ""
-    tell(f"{through}: {verdict_text(verdict) if concerned else 'nobody was left to drain'}{tail}")
-    if not concerned or verdict.word is VerdictWord.PROVEN or _only_before(verdict, before):
+    tell(f"{through}: {verdict_text(verdict) if verdicts else 'nobody was left to drain'}{tail}")
+    if not verdicts or verdict.word is VerdictWord.PROVEN or _only_before(verdict, before):
         return Exit.ROLLED_BACK if kind == "rollback" else Exit.DONE
     return Exit.DROPPED if verdict.word is VerdictWord.VIOLATED else Exit.UNPROVEN
+
+
+def _is_idle(boot: Boot) -> bool:
+    return not boot.settled and not boot.live and boot.snapshot.accepting is not True
 
 
 def _only_before(verdict: Verdict, before: int) -> bool:

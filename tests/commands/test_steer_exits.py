@@ -14,7 +14,7 @@ from openrtc_tui.commands import steer
 from openrtc_tui.commands.dashboard import plan_stands_still
 from openrtc_tui.commands.exits import CommandError, Exit
 from openrtc_tui.operations.plans.plan import Asked, PublishStep, Run
-from openrtc_tui.state.view import Verdict, VerdictWord
+from openrtc_tui.state.view import FleetView, Verdict, VerdictWord, WorkerRow
 from tests.screens import plans
 
 if TYPE_CHECKING:
@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 SUBJECT = plans.subjects(plans.NEW)[0]
 
 
-def boot(verdict: Verdict) -> SimpleNamespace:
-    return SimpleNamespace(verdict=verdict, settled=verdict.word is not VerdictWord.OPEN, version=plans.NEW)
+def boot(verdict: Verdict, *, live: int = 1) -> SimpleNamespace:
+    shown = SimpleNamespace(accepting=False)
+    settled = verdict.word is not VerdictWord.OPEN
+    return SimpleNamespace(verdict=verdict, settled=settled, version=plans.NEW, live=live, snapshot=shown)
 
 
-def fleet_with(verdict: Verdict | None, **others: Verdict) -> LiveFleet:
+def fleet_with(verdict: Verdict | None, *rows: WorkerRow, **others: Verdict) -> LiveFleet:
     """A fleet that knows the one boot with this verdict, or does not know it any more; and other boots beside it."""
     boots = {name: boot(each) for name, each in others.items()}
     if verdict is not None:
         boots[SUBJECT.boot_id] = boot(verdict)
-    return cast("LiveFleet", SimpleNamespace(fleet=SimpleNamespace(boots=boots)))
+    view = FleetView(fleet="tests", at=0.0, rows=rows)
+    return cast("LiveFleet", SimpleNamespace(fleet=SimpleNamespace(boots=boots), view=lambda: view))
 
 
 def ended(*, word: str = "done", dropped: int = 0, kind: str = "rollback") -> Run:
@@ -73,6 +76,19 @@ def test_a_boot_that_was_lost_before_the_rollback_began_leaves_it_without_proof(
     nobody = msgspec.structs.replace(ended(), progress=plans.DONE.progress)
     assert steer._told(fleet_with(None, lost=lost), nobody) is Exit.UNPROVEN
     assert steer._told(fleet_with(None), nobody) is Exit.ROLLED_BACK, "nobody was left to lose a call"
+
+
+def test_a_worker_that_its_supervisor_started_again_and_that_takes_no_call_leaves_the_proof_as_it_is() -> None:
+    fleet = fleet_with(Verdict(VerdictWord.PROVEN))
+    cast("Any", fleet).fleet.boots["anew"] = boot(Verdict(VerdictWord.OPEN), live=0)
+    assert steer._told(fleet, ended()) is Exit.ROLLED_BACK
+    cast("Any", fleet).fleet.boots["anew"] = boot(Verdict(VerdictWord.OPEN), live=1)
+    assert steer._told(fleet, ended()) is Exit.UNPROVEN
+
+
+def test_calls_on_a_plain_worker_that_nobody_could_drain_are_not_proven() -> None:
+    plain = WorkerRow(key="p", target="p", url="http://p", version=plans.NEW, calls=3)
+    assert steer._told(fleet_with(Verdict(VerdictWord.PROVEN), plain), ended()) is Exit.UNPROVEN
 
 
 def test_a_version_that_is_only_named_beside_another_is_not_said_to_take_the_calls(
