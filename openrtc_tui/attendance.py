@@ -78,7 +78,8 @@ class Attendance:
     async def attended(self) -> AsyncIterator[None]:
         """Within it the manifest is kept and the platform watched, once however often this is entered."""
         if not self._attending:
-            self._attendants = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch_pods())]
+            works = {"the fleet's manifest is not kept": self._keep, "pods are not watched": self._watch_pods}
+            self._attendants = [asyncio.create_task(self._without_end(*each)) for each in works.items()]
         self._attending += 1
         try:
             yield
@@ -125,6 +126,16 @@ class Attendance:
             await self._journal.write(event, target=str(fields.get("pod", "")), plan_id=plan_id, **fields)
 
         return record
+
+    async def _without_end(self, loss: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # nobody awaits it: an error of ours would go unseen
+                self._tell_once(loss, f"{loss} for a moment: {type(error).__name__}: {error}")
+                await self._sleep(AFTER_TROUBLE)
+            else:
+                return
 
     async def _keep(self) -> None:
         seen: object = None

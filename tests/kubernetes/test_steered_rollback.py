@@ -114,7 +114,8 @@ async def test_a_rollback_starts_the_good_version_switches_and_drains_without_lo
     assert verify_chain(path).is_ok
     events = [record["event"] for record in read_chain(path)]
     assert "pod.cost" in events
-    assert "deployment.rolled_back" in events
+    [ended] = [record for record in read_chain(path) if record["event"] == "deployment.rolled_back"]
+    assert (ended["result"], ended["confirmed"], ended["possible"]) == ("proven", 0, 0)
     starts = [each for each in read_chain(path) if each["event"] == "op.intent" and each.get("action") == "start"]
     [start] = starts
     deployment = await namespace.get("deployment", "voice")

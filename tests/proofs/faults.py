@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from tests.proofs.fleet import Member, SmallFleet
     from tests.proofs.oncall import OnCall
 
-KINDS = ("kill", "stop", "stop_and_kill", "restart", "lose_answer", "drain_twice", "burst", "reopen")
+KINDS = (
+    *("kill", "stop", "stop_and_kill", "restart", "terminate", "terminate_and_kill"),
+    *("lose_answer", "drain_twice", "burst", "reopen"),
+)
 LATEST = 2.0
 
 
@@ -77,6 +80,16 @@ async def _restart(_: Fault, member: Member, fleet: SmallFleet, _oncall: OnCall)
     await fleet.start(member)
 
 
+async def _terminate(_: Fault, member: Member, _fleet: SmallFleet, _oncall: OnCall) -> None:
+    member.signal(signal.SIGTERM)  # the platform ends it, which is a drain too
+
+
+async def _terminate_and_kill(fault: Fault, member: Member, fleet: SmallFleet, _oncall: OnCall) -> None:
+    member.signal(signal.SIGTERM)  # with a grace that is too short
+    await asyncio.sleep(fault.lasts)
+    await _end(member, fleet)
+
+
 async def _drain_twice(_: Fault, _member: Member, fleet: SmallFleet, _oncall: OnCall) -> None:
     async with fleet.live_fleet().running() as another:
         from tests.proofs.oncall import ask_to_drain
@@ -105,6 +118,8 @@ _ACTS = {
     "stop": _stop,
     "stop_and_kill": _stop_and_kill,
     "restart": _restart,
+    "terminate": _terminate,
+    "terminate_and_kill": _terminate_and_kill,
     "drain_twice": _drain_twice,
     "burst": _burst,
     "reopen": _reopen,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROLLOUTS = 50
 AT_ONCE = 5
 FIRST_SEED = int(os.environ.get("OPENRTC_ROLLOUT_SEED", "1000"))
+MAY_SPOIL_A_PROOF = {"kill", "stop", "stop_and_kill", "restart", "terminate_and_kill", "reopen"}
 SETTLES_WITHIN = 30.0
 """Seconds until silence alone has made a worker lost, and a little."""
 
@@ -111,6 +112,6 @@ async def test_the_verdict_is_what_the_dispatchers_log_says(zygote, first):
             assert verdict.word in (VerdictWord.UNPROVEN, VerdictWord.VIOLATED), str(ended)
         else:
             assert verdict.word is not VerdictWord.VIOLATED, str(ended)
-        if not {fault.kind for fault in ended.faults} & {"kill", "stop_and_kill", "restart", "stop", "reopen"}:
+        if not {fault.kind for fault in ended.faults} & MAY_SPOIL_A_PROOF:
             assert verdict.word is VerdictWord.PROVEN, str(ended)
             assert ended.unanswered == 0, str(ended)

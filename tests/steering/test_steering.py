@@ -281,6 +281,37 @@ async def test_a_plan_that_is_given_up_is_out_of_sight_and_leaves_nothing_on_pod
     assert lines[-2]["plan_id"] == plan.plan_id
 
 
+class BrokenPods(FakePods):
+    """A platform with an error of ours in it, the first time that its pods are watched."""
+
+    watched = 0
+
+    async def watch(self):
+        self.watched += 1
+        if self.watched == 1:
+            raise ZeroDivisionError("nobody expected it")
+        async for nothing in super().watch():
+            yield nothing
+        await asyncio.Event().wait()
+
+
+async def test_an_error_of_ours_beside_the_plans_is_said_and_the_work_begun_anew(fleet):
+    await fleet.start({"a-1": "v1"})
+    live = fleet.live()
+
+    async def at_once(_seconds):
+        await asyncio.sleep(0)
+
+    async with live.running():
+        platform = BrokenPods()
+        tending = asyncio.create_task(Steering(live, platform=platform, sleep=at_once).tend())
+        await until(live, lambda _: platform.watched == 2)
+        said = "pods are not watched for a moment: ZeroDivisionError: nobody expected it"
+        await until(live, lambda view: said in [line.text for line in view.events])
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+
+
 async def test_a_single_request_that_was_interrupted_is_settled_by_looking_and_never_sent_again(fleet, monkeypatch):
     await fleet.start({"a-1": "v1", "b-1": "v2"})
     live = fleet.live()
