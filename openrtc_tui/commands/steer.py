@@ -11,6 +11,7 @@ from openrtc_tui.commands.prompt import ask, can_ask
 from openrtc_tui.operations.intent import LAST
 from openrtc_tui.operations.plans import words
 from openrtc_tui.operations.plans.plan import PublishStep
+from openrtc_tui.operations.plans.sight import lost_meanwhile, names
 from openrtc_tui.state.verdict import combine
 from openrtc_tui.state.view import Verdict, VerdictWord
 from openrtc_tui.steering import Steering
@@ -203,7 +204,8 @@ def _verdict(live: LiveFleet, run: Run) -> Exit:
     # a plain worker, without a boot id, is never asked: what is live there is not proven to end well
     rows = [row for row in live.view().rows if row.boot_id is None and row.version == version and row.calls != 0]
     verdicts += [(row.verdict, row.settled) for row in rows if version is not None]
-    verdict = combine(verdicts)
+    beside = lost_meanwhile(run.plan, live.view())
+    verdict = combine(verdicts, [row.verdict for row in beside])
     before = sum(subject.dropped for subject in subjects.values())
     kind = run.plan.kind
     through = f"rolled back to {run.plan.to_version}" if kind == "rollback" else words.title(run.plan)
@@ -211,8 +213,9 @@ def _verdict(live: LiveFleet, run: Run) -> Exit:
         tell(f"{through}: {verdict_text(verdict)}; {count(unseen, 'worker')} not in sight any more")
         return Exit.UNPROVEN
     tail = f", {before} of them before the plan began" if before else ""
-    tell(f"{through}: {verdict_text(verdict) if verdicts else 'nobody was left to drain'}{tail}")
-    if not verdicts or verdict.word is VerdictWord.PROVEN or _only_before(verdict, before):
+    tail += f"; {names(beside)} went meanwhile" if beside else ""
+    tell(f"{through}: {verdict_text(verdict) if verdicts or beside else 'nobody was left to drain'}{tail}")
+    if (not verdicts and not beside) or verdict.word is VerdictWord.PROVEN or _only_before(verdict, before):
         return Exit.ROLLED_BACK if kind == "rollback" else Exit.DONE
     return Exit.DROPPED if verdict.word is VerdictWord.VIOLATED else Exit.UNPROVEN
 

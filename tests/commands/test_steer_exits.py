@@ -14,7 +14,7 @@ from openrtc_tui.commands import steer
 from openrtc_tui.commands.dashboard import plan_stands_still
 from openrtc_tui.commands.exits import CommandError, Exit
 from openrtc_tui.operations.plans.plan import Asked, PublishStep, Run
-from openrtc_tui.state.view import FleetView, Verdict, VerdictWord, WorkerRow
+from openrtc_tui.state.view import FleetView, Verdict, VerdictWord, WorkerRow, WorkerState
 from tests.screens import plans
 
 if TYPE_CHECKING:
@@ -89,6 +89,25 @@ def test_a_worker_that_its_supervisor_started_again_and_that_takes_no_call_leave
 def test_calls_on_a_plain_worker_that_nobody_could_drain_are_not_proven() -> None:
     plain = WorkerRow(key="p", target="p", url="http://p", version=plans.NEW, calls=3)
     assert steer._told(fleet_with(Verdict(VerdictWord.PROVEN), plain), ended()) is Exit.UNPROVEN
+
+
+def test_a_worker_of_the_good_version_that_was_lost_meanwhile_is_named_and_nothing_is_proven(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = plans.ROLLBACK.made_at + 60
+    lost = WorkerRow(
+        key="a-2",
+        target="a-2",
+        url="http://a-2",
+        version=plans.OLD,
+        boot_id="lost",
+        state=WorkerState.LOST,
+        silent_since=at,
+        verdict=Verdict(VerdictWord.UNPROVEN, 0, 2),
+        settled=True,
+    )
+    assert steer._told(fleet_with(Verdict(VerdictWord.PROVEN), lost), ended()) is Exit.UNPROVEN
+    assert capsys.readouterr().out == "rolled back to v1.0.0: dropped 0–2 UNPROVEN; a-2 went meanwhile\n"
 
 
 def test_a_version_that_is_only_named_beside_another_is_not_said_to_take_the_calls(

@@ -519,6 +519,25 @@ def test_workers_that_were_on_their_way_out_before_the_plan_was_made_count_in_th
     assert said in end.detail
 
 
+def test_a_worker_of_the_good_version_that_is_lost_meanwhile_lets_nothing_be_proven():
+    good, other, b = worker("a", "v1", held=(4, V2)), worker("z", "v1", held=(4, V2)), worker("b", "v2", held=(4, V2))
+    journal = rollback(fleet(good, other, b, rollout=("v1", "v2")))
+    journal.asked(b, "1", outcome="started")
+    journal.to_step(3)
+    over = worker("b", "v2", held=(5, V1), state="exited", verdict=PROVEN)
+    made_at = journal.plan.made_at
+    silent = replace(good, state=WorkerState.STALE, calls=2, silent_since=made_at + 1)
+    wait = advance(journal.plan, journal.progress, fleet(silent, other, over), NOW)
+    assert isinstance(wait, Wait)
+    assert wait.what == "a to be heard again"
+    lost = replace(silent, state=WorkerState.LOST, verdict=Verdict(VerdictWord.UNPROVEN, 0, 2), settled=True)
+    end = advance(journal.plan, journal.progress, fleet(lost, other, over), NOW)
+    assert end == StepDone(detail="dropped 0–2 UNPROVEN")
+    long_gone = replace(lost, silent_since=made_at - 1)
+    end = advance(journal.plan, journal.progress, fleet(long_gone, other, over), NOW)
+    assert end == StepDone(detail="dropped 0 PROVEN"), "it was known when the plan was made"
+
+
 def test_a_worker_that_tells_no_boot_id_holds_up_no_watching_and_lets_nothing_be_proven():
     """It cannot be asked, so no plan waits for it; its calls may still be dropped."""
     journal = rollback()

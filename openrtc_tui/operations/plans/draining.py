@@ -100,6 +100,10 @@ def watch(step: WatchStep, moment: Moment) -> Decision:
     open_rows = [row for row in rows if is_open(row) and not (row.boot_id not in asked and _is_idle(row))]
     unheard = [found for found in fates if found.word == "unheard"]
     if not open_rows and not unheard:
+        silent = [row for row in sight.lost_meanwhile(moment.plan, view) if is_open(row)]
+        if silent:
+            until = max(sight.heard_by(row, progress.since) for row in silent)
+            return Wait(what=f"{sight.names(silent)} to be heard again", until=until)
         stop = _violated(fates)
         return stop or StepDone(detail=sight.verdict_words(fates) if fates else "nobody was drained")
     until = max((_ends_by(row, progress.since, None) for row in open_rows), default=progress.since + 2 * TAIL)
@@ -114,7 +118,8 @@ def answered_for(plan: Plan, progress: Progress, view: FleetView) -> list[Fate]:
     """What became of every boot whose calls the verdict on *plan* is about.
 
     Those that it asked, those that it was made for, and with a whole version all of it that are in sight: somebody
-    else may have drained them, or they were lost. What starts anew meanwhile and takes no call is no part of it.
+    else may have drained them, or they were lost. What starts anew meanwhile and takes no call is no part of it. And
+    of other versions what was lost since: nobody may read a proof where callers were dropped.
     """
     asked = {entry.subject.boot_id for entry in progress.asked}
     planned = (of for step in plan.steps if isinstance(step, DrainStep) for of in step.subjects)
@@ -126,7 +131,8 @@ def answered_for(plan: Plan, progress: Progress, view: FleetView) -> list[Fate]:
         if plan.from_version is not None and row.version == plan.from_version and row.boot_id not in known
         if is_ours(row) and not (is_open(row) and _is_idle(row))
     ]
-    return fates_of(view, subjects) + others
+    beside = [Fate(sight.subject_of(row), sight.word_of(row), row) for row in sight.lost_meanwhile(plan, view)]
+    return fates_of(view, subjects) + others + beside
 
 
 # --------------------------------------------------------------------------------------------------------- parts

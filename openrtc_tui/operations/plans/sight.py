@@ -115,6 +115,26 @@ def subject_of(row: WorkerRow) -> Subject:
     )
 
 
+def lost_meanwhile(plan: Plan, view: FleetView) -> list[WorkerRow]:
+    """Workers of other versions that left without proof, or are out of contact, since *plan* was made.
+
+    Nobody asked them for anything; but their callers were dropped during it all the same, or may have been.
+    """
+    if plan.from_version is None:
+        return []
+    return [
+        row
+        for row in view.rows
+        if row.version != plan.from_version and row.boot_id is not None and is_ours(row)
+        if (row.settled and row.verdict.word is not VerdictWord.PROVEN) or row.state is WorkerState.STALE
+        if _heard_at(row, view.at) >= plan.made_at
+    ]
+
+
+def _heard_at(row: WorkerRow, now: float) -> float:
+    return row.silent_since if row.silent_since is not None else now - (row.age_seconds or 0.0)
+
+
 def names(rows: Sequence[WorkerRow]) -> str:
     """Their keys, the first few of many."""
     first = ", ".join(row.key for row in rows[:_NAMED])
