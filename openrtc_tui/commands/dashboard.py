@@ -35,6 +35,12 @@ def require_terminal() -> None:
             "the dashboard needs a terminal; without one, `openrtc-tui status --watch` tells the same in lines",
             Exit.USAGE,
         )
+    if os.environ.get("TERM") == "dumb":  # Textual 8.2.8 freezes on it, deaf to keys and signals
+        raise CommandError(
+            "TERM=dumb names a terminal that cannot place a character; set the TERM of yours (xterm-256color),"
+            " or use `openrtc-tui status --watch`",
+            Exit.USAGE,
+        )
 
 
 def show(

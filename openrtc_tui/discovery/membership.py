@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.fleet_file import FleetFileError, Problem
 from openrtc_worker.contract.keys import KeyFileError, read_secret_file
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
     from openrtc_tui.fleet_specs import FleetFile, SecretRef
 
+LEAST: Final = 16
+"""Characters of a master. Whoever guesses it can sign for every version, and checks guesses against any token."""
+
 
 def verifier_of(fleet: FleetFile, environ: Mapping[str, str] = os.environ) -> FleetVerifier | None:
     """What checks the membership of the fleet's workers; None where the file names no masters.
 
     Raises:
-        FleetFileError: a master cannot be read or is empty; what it is stands in no message.
+        FleetFileError: a master cannot be read, is empty or too short; what it is stands in no message.
     """
     if fleet.membership is None:
         return None
@@ -39,6 +42,12 @@ def read_master(reference: SecretRef, environ: Mapping[str, str] = os.environ) -
         raise _refused(reference, "not UTF-8 text") from None
     if not text:
         raise _refused(reference, "empty")
+    if len(text) < LEAST:
+        raise _refused(
+            reference,
+            f"it has {len(text)} characters and could be guessed, at least {LEAST} are needed: make one with"
+            " python -c 'import secrets; print(secrets.token_hex(32))'",
+        )
     return text
 
 

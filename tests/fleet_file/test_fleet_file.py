@@ -426,14 +426,14 @@ def test_keys_to_act_with_are_no_hindrance_to_watching(folder, text):
 
 
 def test_a_master_is_named_and_shown_nowhere(folder, monkeypatch):
-    (folder / "master").write_text("  old-master\n")
+    (folder / "master").write_text("  the-old-master-of-ours\n")
     (folder / "master").chmod(0o600)
     path = write(folder, "membership: {masters: [{file: master}, {env: VOICE_MASTER}]}\n")
     assert ":3: membership.masters[2].env: VOICE_MASTER is not set" in loaded_problems(path, environ={})
-    fleet = load_fleet_file(path, environ={"VOICE_MASTER": "new-master"})
-    verifier = verifier_of(fleet, {"VOICE_MASTER": "new-master"})
+    fleet = load_fleet_file(path, environ={"VOICE_MASTER": "the-new-master-of-ours"})
+    verifier = verifier_of(fleet, {"VOICE_MASTER": "the-new-master-of-ours"})
     claim = {"version": "v1", "worker_id": "w", "timestamp": 1.0}
-    for master in ("old-master", "new-master"):
+    for master in ("the-old-master-of-ours", "the-new-master-of-ours"):
         token = sign_membership(**claim, secret=derive_version_secret(master, "v1"))
         assert verifier.is_signed(**claim, token=token)
         assert master not in repr(fleet) + repr(verifier)
@@ -451,6 +451,7 @@ def test_a_master_that_cannot_be_used_says_which_and_never_what(folder):
     for content, mode, message in (
         (b" \n", 0o600, "empty"),
         (b"hunter2\xff", 0o600, "not UTF-8"),
+        (b"hunter2\n", 0o600, "7 characters and could be guessed"),
         (b"hunter2", 0o644, "others can read"),
     ):
         (folder / "master").write_bytes(content)

@@ -29,7 +29,7 @@ def dashboard(directory: Path, *arguments: str, fleet: str = FLEET, **env: str) 
     path = directory / "fleet.yaml"
     path.write_text(fleet)
     command = [sys.executable, "-m", "openrtc_tui", str(path), *arguments]
-    environment = clean_env(TERM="xterm-256color", LC_ALL="C.UTF-8", TEXTUAL_ANIMATIONS="none", **env)
+    environment = clean_env(**{"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TEXTUAL_ANIMATIONS": "none", **env})
     environment = {name: value for name, value in environment.items() if name != "NO_COLOR" or "NO_COLOR" in env}
     return PtyProgram(command, env=environment, cwd=str(REPOSITORY))
 
@@ -118,6 +118,13 @@ def test_without_a_terminal_it_says_what_to_do_instead(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "needs a terminal" in done.stderr
         assert "status --watch" in done.stderr
+
+
+def test_a_terminal_that_cannot_place_a_character_is_named_at_once(tmp_path: Path) -> None:
+    with dashboard(tmp_path, TERM="dumb") as program:
+        assert program.wait() == 2
+        assert ENTER_SCREEN not in program.output
+        assert b"TERM=dumb names a terminal that cannot place a character" in program.output
 
 
 def test_a_wrong_fleet_file_never_opens_the_screen(tmp_path: Path) -> None:
