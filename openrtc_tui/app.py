@@ -277,7 +277,8 @@ class DeployApp(App[int]):
             return
         from openrtc_tui.screens.plan import PlanScreen
 
-        self.push_screen(PlanScreen(message.kind, versions, self._look), self._planned)
+        screen = PlanScreen(message.kind, versions, self._look)
+        self.push_screen(screen, partial(self._planned, screen))
 
     @on(PlanWanted)
     def _plan_wanted(self, message: PlanWanted) -> None:
@@ -299,10 +300,14 @@ class DeployApp(App[int]):
         held = newest_manifest(self._view)
         screen.show_plan(plan, versions, held.seq if held is not None else None)
 
-    def _planned(self, plan: Plan | None) -> None:
+    def _planned(self, screen: PlanScreen, plan: Plan | None) -> None:
         steering = self._session.steering
         if plan is not None and steering is not None:
+            self._log_of_results.begun()
             self._see_through(steering.carry_out(plan), plan)
+        elif plan is None:
+            self._log_of_results.cancelled(screen.version or "a version", screen.kind)
+            self._show()
 
     @work(exit_on_error=True, group="rollout")
     async def _see_through(self, deed: Awaitable[Run | None], plan: Plan) -> None:

@@ -11,12 +11,21 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
 from openrtc_tui.operations.intent import MAX_REASON, Intent
-from openrtc_tui.screens.dialog import CancelButton, ChallengeField, ConfirmLabel, Dialog, PanelLines, ReasonField
+from openrtc_tui.screens.dialog import (
+    CancelButton,
+    ChallengeField,
+    ChallengePrompt,
+    ConfirmLabel,
+    Dialog,
+    PanelLines,
+    ReasonField,
+)
 from openrtc_tui.widgets.confirmation import MOST_WORKERS, VERBS, fact_lines, title_line
-from openrtc_tui.widgets.paint import Line, Look, Span
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+
+    from openrtc_tui.widgets.paint import Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,10 @@ class Approval:
 
 
 class ConfirmScreen(Dialog[Approval]):
-    """Asks once. Without a challenge ``y`` confirms; with one, enter in its field while the text is exactly right."""
+    """Asks once.
+
+    Without a challenge ``y`` confirms; with one, enter in its field or in the reason while the text is exactly right.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "confirm", "Confirm", id="confirm.yes", tooltip="Confirm, where nothing has to be typed"),
@@ -43,7 +55,7 @@ class ConfirmScreen(Dialog[Approval]):
         self._look = look
         self.title_line = PanelLines(look, id="title")
         self.facts = PanelLines(look, id="facts")
-        self.challenge_prompt = PanelLines(look, id="challenge-prompt")
+        self.challenge_prompt = ChallengePrompt(look, id="challenge-prompt")
         self.cancel = CancelButton(look)
         self.label = ConfirmLabel(look, id="confirm")
 
@@ -78,27 +90,20 @@ class ConfirmScreen(Dialog[Approval]):
                 break
         self.facts.show(lines)
         if (challenge := self._intent.challenge) is not None:
-            what = VERBS[self._intent.action].lower()
-            self.challenge_prompt.show([[Span("Type "), Span(challenge.text, "strong"), Span(f" to {what}:")]])
-        self._say_how(works=self._intent.challenge is None)
+            self.challenge_prompt.ask(challenge.text, VERBS[self._intent.action])
+        self._say_how()
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        where = CancelButton if self._intent.challenge is None else ChallengeField
-        self._say_how(works=isinstance(event.widget, where) and self._typed())
+    def on_descendant_focus(self, _: events.DescendantFocus) -> None:
+        self._say_how()
 
     def _typed(self) -> bool:
         """Whether the text that is asked for stands in its field, exactly; True without a challenge."""
         challenge = self._intent.challenge
         return challenge is None or self.query_one("#challenge", Input).value == challenge.text
 
-    def _say_how(self, *, works: bool) -> None:
-        """Show the key that confirms; grey where it would not, because it is text there or something is missing."""
-        key = "y" if self._intent.challenge is None else "enter"
-        line: Line = [
-            Span(key, "key" if works else "muted", works),
-            Span(f"  {VERBS[self._intent.action]}", "text" if works else "muted"),
-        ]
-        self.label.show([line])
+    def _say_how(self) -> None:
+        typed = self._typed() if self._intent.challenge is not None else None
+        self.label.show_keys(VERBS[self._intent.action], self.focused, typed=typed)
 
     # ------------------------------------------------------------------ keys
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
@@ -108,6 +113,12 @@ class ConfirmScreen(Dialog[Approval]):
     def action_confirm(self) -> None:
         self.answer(Approval(self.query_one("#reason", Input).value))
 
+    def _say_missing(self) -> None:
+        """Say that enter has confirmed nothing, and what has to be typed for it."""
+        if (challenge := self._intent.challenge) is not None:
+            typed = self.query_one("#challenge", Input).value
+            self.challenge_prompt.ask(challenge.text, VERBS[self._intent.action], typed=typed)
+
     @on(ConfirmLabel.Clicked)
     def _clicked(self) -> None:
         if self._typed():
@@ -115,7 +126,9 @@ class ConfirmScreen(Dialog[Approval]):
 
     @on(Input.Changed, "#challenge")
     def _challenge_changed(self) -> None:
-        self._say_how(works=self._typed())
+        if (challenge := self._intent.challenge) is not None:
+            self.challenge_prompt.ask(challenge.text, VERBS[self._intent.action])
+        self._say_how()
 
     @on(Input.Submitted, "#challenge")
     def _challenge_entered(self, message: Input.Submitted) -> None:
@@ -123,7 +136,15 @@ class ConfirmScreen(Dialog[Approval]):
         # the text that was submitted, not what has been typed since
         if challenge is not None and message.value == challenge.text:
             self.action_confirm()
+        else:
+            self._say_missing()
 
     @on(Input.Submitted, "#reason")
-    def _reason_entered(self) -> None:
-        self.cancel.focus()
+    def _reason_entered(self, message: Input.Submitted) -> None:
+        if self._intent.challenge is None:
+            self.cancel.focus()  # where nothing is typed it is ``y`` that confirms, and it is text in here
+        elif self._typed():
+            self.answer(Approval(message.value))
+        else:
+            self.query_one(ChallengeField).focus()
+            self._say_missing()

@@ -13,8 +13,9 @@ from openrtc_tui.widgets.paint import Lines, Span
 
 if TYPE_CHECKING:
     from textual import events
+    from textual.widget import Widget
 
-    from openrtc_tui.widgets.palette import Ground
+    from openrtc_tui.widgets.palette import Ground, Role
 
 WIDTH = 66
 """Cells of text in a dialog."""
@@ -76,7 +77,10 @@ class CancelButton(PanelLines, can_focus=True):
     def _label(self, *, focused: bool) -> None:
         # what is told and not `has_focus`: Textual changes that only after our handlers
         self.ground = "cursor" if focused else "panel"
-        self.show([[Span("[ Cancel ]", "strong" if focused else "muted")]])
+        role: Role = "strong" if focused else "muted"
+        key = [Span("enter", "key", bold=True), Span(" ", role)] if focused else []
+        room = Span("" if focused else " " * len("enter "))  # it stands still while the focus comes and goes
+        self.show([[room, Span("[ ", role), *key, Span("Cancel ]", role)]])
         self.refresh()
 
     async def on_click(self) -> None:
@@ -88,6 +92,23 @@ class ConfirmLabel(PanelLines):
 
     class Clicked(Message):
         """The operator clicked on it."""
+
+    def show_keys(self, verb: str, focused: Widget | None, *, typed: bool | None) -> None:
+        """Show what the keys do where the focus is now.
+
+        Args:
+            verb: what confirming does.
+            focused: who has the focus.
+            typed: whether what is asked for stands in its field; None where nothing has to be typed.
+        """
+        in_reason, on_cancel = isinstance(focused, ReasonField), isinstance(focused, CancelButton)
+        confirms = not in_reason if typed is None else typed and not on_cancel
+        goes_back = in_reason and not confirms
+        line = [Span("enter", "key", bold=True), Span(" Back    ")] if goes_back else []
+        if typed is None or not (on_cancel or goes_back):  # enter is named once, beside what it does now
+            line += [Span("y" if typed is None else "enter", "key" if confirms else "muted", confirms), Span("  ")]
+        self.show([[*line, Span(verb, "text" if confirms else "muted")]])
+        self.refresh(layout=True)
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
@@ -118,15 +139,40 @@ class ChallengeField(Field):
 
 
 class ReasonField(Field):
-    """Why the operator does it; enter here never confirms anything."""
+    """Why the operator does it. Enter here confirms what was typed exactly, and else goes to what is missing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "enter",
             "submit",
-            "Back",
+            "Confirm or back",
             id="confirm.reason",
             key_display="enter",
-            tooltip="In the reason: back to Cancel",
+            tooltip="In the reason: confirm what was typed, or go back to it",
         )
     ]
+
+
+class ChallengePrompt(PanelLines):
+    """Says what has to be typed, and that it is missing still when enter was pressed without it."""
+
+    def ask(self, text: str, verb: str, *, typed: str | None = None) -> None:
+        """Ask for *text*, which is what *verb* needs.
+
+        Args:
+            text: what has to be typed, exactly.
+            verb: what it confirms.
+            typed: what stood there instead when the operator pressed enter; None: nobody has pressed it yet.
+        """
+        missing = "" if typed is None else "Not typed yet. " if not typed else "Not the same. "
+        role: Role = "text" if typed is None else "warning"
+        self.show(
+            [
+                [
+                    Span(missing, "warning", bold=True),
+                    Span("Type ", role),
+                    Span(text, "strong"),
+                    Span(f" to {verb.lower()}:", role),
+                ]
+            ]
+        )

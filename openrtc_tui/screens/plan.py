@@ -13,7 +13,15 @@ from textual.widgets import Input
 from openrtc_tui.operations.intent import MAX_REASON
 from openrtc_tui.operations.plans.interlocks import audited_reason
 from openrtc_tui.operations.plans.plan import Plan, PlanKind
-from openrtc_tui.screens.dialog import CancelButton, ChallengeField, ConfirmLabel, Dialog, PanelLines, ReasonField
+from openrtc_tui.screens.dialog import (
+    CancelButton,
+    ChallengeField,
+    ChallengePrompt,
+    ConfirmLabel,
+    Dialog,
+    PanelLines,
+    ReasonField,
+)
 from openrtc_tui.screens.wanted import PlanWanted
 from openrtc_tui.widgets.paint import Line, Look, Span, spread, wrap
 from openrtc_tui.widgets.plan import DEEDS, plan_lines, question
@@ -34,7 +42,7 @@ class PlanScreen(Dialog[Plan]):
     """Shows one plan and asks once. Opened before the plan is there: what it needs may take a while to be asked for.
 
     The arrows show the plan for another version. ``y`` confirms; where something has to be typed, enter in its field
-    does while the text is exactly right. A plan that is blocked can only be left.
+    and in the reason does while the text is exactly right. A plan that is blocked can only be left.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,7 +66,7 @@ class PlanScreen(Dialog[Plan]):
         self.page = Scroller(look, ground="panel", id="plan")
         self.page.can_focus = False  # tab goes to what is typed and to the buttons; the page scrolls from anywhere
         self.more = PanelLines(look, id="more")
-        self.challenge_prompt = PanelLines(look, id="challenge-prompt")
+        self.challenge_prompt = ChallengePrompt(look, id="challenge-prompt")
         self.challenge = ChallengeField(id="challenge", placeholder="", max_length=128)
         self.reason = ReasonField(id="reason", placeholder="Reason (optional, Tab)", max_length=MAX_REASON)
         self.cancel = CancelButton(look)
@@ -97,8 +105,7 @@ class PlanScreen(Dialog[Plan]):
         self.set_class(bool(typed), "-typed")
         self.set_class(plan.blocked, "-blocked")
         if typed:
-            what = DEEDS[self.kind].lower()
-            self.challenge_prompt.show([[Span("Type "), Span(typed, "strong"), Span(f" to {what}:")]])
+            self.challenge_prompt.ask(typed, DEEDS[self.kind])
             self.challenge.focus()
         else:
             self.cancel.focus()
@@ -147,18 +154,11 @@ class PlanScreen(Dialog[Plan]):
         self.more.show([spread([], place, self.text_width)])
 
     def _say_how(self) -> None:
-        """Show the key that confirms; grey where it would not. Nothing at all where there is nothing to confirm."""
+        """Show what the keys do where the focus is. Nothing at all where there is nothing to confirm."""
         if self._plan is None or self._plan.blocked:
             self.label.show([])
             return
-        typed = self._plan.challenge
-        focus = ChallengeField if typed else CancelButton
-        works = isinstance(self.focused, focus) and self._typed()
-        line: Line = [
-            Span("enter" if typed else "y", "key" if works else "muted", works),
-            Span(f"  {DEEDS[self.kind]}", "text" if works else "muted"),
-        ]
-        self.label.show([line])
+        self.label.show_keys(DEEDS[self.kind], self.focused, typed=self._typed() if self._plan.challenge else None)
 
     def _typed(self) -> bool:
         """Whether the plan stands there and the text that it asks for in its field, exactly."""
@@ -181,9 +181,11 @@ class PlanScreen(Dialog[Plan]):
         return True
 
     def action_confirm(self) -> None:
+        self._confirm(self.reason.value)
+
+    def _confirm(self, said: str) -> None:
         plan = self._plan
         if plan is not None and not plan.blocked:
-            said = self.reason.value
             reason = audited_reason(said, plan.objections) if said.strip() else plan.reason
             self.answer(msgspec.structs.replace(plan, reason=reason))
 
@@ -202,6 +204,8 @@ class PlanScreen(Dialog[Plan]):
 
     @on(Input.Changed, "#challenge")
     def _challenge_changed(self) -> None:
+        if self._plan is not None and self._plan.challenge:
+            self.challenge_prompt.ask(self._plan.challenge, DEEDS[self.kind])
         self._say_how()
 
     @on(Input.Submitted, "#challenge")
@@ -209,7 +213,21 @@ class PlanScreen(Dialog[Plan]):
         # the text that was submitted, not what has been typed since
         if self._plan is not None and message.value == self._plan.challenge:
             self.action_confirm()
+        else:
+            self._say_missing()
 
     @on(Input.Submitted, "#reason")
-    def _reason_entered(self) -> None:
-        self.cancel.focus()
+    def _reason_entered(self, message: Input.Submitted) -> None:
+        plan = self._plan
+        if plan is None or not plan.challenge:
+            self.cancel.focus()  # where nothing is typed it is ``y`` that confirms, and it is text in here
+        elif self._typed():
+            self._confirm(message.value)
+        else:
+            self.challenge.focus()
+            self._say_missing()
+
+    def _say_missing(self) -> None:
+        """Say that enter has confirmed nothing, and what has to be typed for it."""
+        if self._plan is not None and self._plan.challenge:
+            self.challenge_prompt.ask(self._plan.challenge, DEEDS[self.kind], typed=self.challenge.value)

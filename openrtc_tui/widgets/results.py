@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from openrtc_tui.widgets.palette import Role
 
-Outcome = Literal["waiting", "asking", "started", "already", "refused", "unreached", "unknown", "not asked"]
+Outcome = Literal[
+    "waiting", "asking", "started", "already", "refused", "unreached", "unknown", "not asked", "not started"
+]
 MOST_LINES: Final = 6
 """Lines of results in sight; of more, the ones that need a look come first."""
 
@@ -29,6 +31,7 @@ _ROLES: Final[Mapping[Outcome, Role]] = {
     "unreached": "bad",
     "unknown": "warning",
     "not asked": "warning",
+    "not started": "muted",
 }
 _BEFORE: Final[Mapping[str, frozenset[WorkerState]]] = {
     "drain": frozenset({WorkerState.SERVING, WorkerState.GATED, WorkerState.CORDONED}),
@@ -111,6 +114,15 @@ class ResultLog:
             if drain is not None and drain.op_id == result.op_id:
                 self.change(result.number, "started", "the answer was lost; its report names this request")
 
+    def cancelled(self, subject: str, action: str) -> None:
+        """The operator left the confirmation of *action*: one line says so, however often that happens."""
+        self.begun()
+        self.add(None, subject, action, outcome="not started")
+
+    def begun(self) -> None:
+        """Something was started after all: that an earlier one was not is no news any more."""
+        self._results = {key: found for key, found in self._results.items() if found.outcome != "not started"}
+
     def dismiss(self) -> None:
         """Drop all but those that are still under way."""
         self._results = {number: result for number, result in self._results.items() if not result.over}
@@ -168,7 +180,7 @@ def _line(result: Result, view: FleetView, look: Look, names: int, *, taken_back
 
 def _effect(result: Result, view: FleetView) -> list[Span]:
     """What has become of the worker since, as observed and not as answered."""
-    if result.outcome in ("waiting", "refused", "unreached", "not asked"):
+    if result.outcome in ("waiting", "refused", "unreached", "not asked", "not started"):
         return []
     row = view.row(result.key)
     if row is None or row.boot_id is None:

@@ -209,6 +209,32 @@ async def test_y_never_confirms_where_something_has_to_be_typed() -> None:
     assert session.sent == []
 
 
+async def test_enter_in_the_reason_confirms_what_was_typed_and_else_goes_to_what_is_missing() -> None:
+    app, session = app_on(two_versions())
+    async with app.run_test() as pilot:
+        await pilot.press("D", "tab", *"why", "enter", "enter")
+        screen = dialog(pilot)
+        assert app.focused is not None
+        assert app.focused.id == "challenge"
+        assert screen.challenge_prompt.text().strip() == "Not typed yet. Type v1.0.0 to drain:"
+        assert session.sent == []
+        await pilot.press(*"v1.0.0", "tab", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, MainScreen)
+    assert [(ask.key, ask.reason) for ask in session.sent] == [("voice-a-1", "why"), ("voice-a-2", "why")]
+
+
+async def test_what_enter_does_stands_beside_what_it_does_wherever_the_focus_is() -> None:
+    app, _ = app_on(two_versions())
+    async with app.run_test() as pilot:
+        await pilot.press("d")
+        screen = dialog(pilot)
+        assert (screen.cancel.text(), screen.label.text()) == ("[ enter Cancel ]", "y  Drain")
+        await pilot.press("tab")
+        assert screen.cancel.text().strip() == "[ Cancel ]"
+        assert screen.label.text().split() == ["enter", "Back", "y", "Drain"]
+
+
 async def test_several_marked_ask_for_their_number() -> None:
     app, session = app_on(two_versions())
     async with app.run_test() as pilot:

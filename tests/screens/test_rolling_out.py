@@ -187,11 +187,80 @@ async def test_the_reason_goes_with_the_plan() -> None:
     async with app.run_test() as pilot:
         await pilot.press("R")
         await pilot.pause()
-        await pilot.press(*"v1.0.0", "tab", *"bad audio", "enter")
-        assert isinstance(app.focused, CancelButton), "enter in the reason confirms nothing"
-        await pilot.press("tab", "enter")
+        await pilot.press(*"v1.0.0", "tab", *"bad audio")
+        assert "enter" in plan_screen(app).label.text(), "enter rolls back from here too"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, MainScreen)
+    assert [plan.reason for plan in steering.carried_out] == ["bad audio"]
+
+
+async def test_enter_in_the_reason_goes_to_the_version_while_that_is_not_typed_and_says_so() -> None:
+    app, steering = on(plans.ROLLBACK)
+    async with app.run_test() as pilot:
+        await pilot.press("R")
+        await pilot.pause()
+        screen = plan_screen(app)
+        await pilot.press("tab", *"bad audio")
+        assert screen.label.text().split() == ["enter", "Back", "Roll", "back"]
+        await pilot.press("enter", "enter")
+        assert plan_screen(app) is screen, "a second enter neither cancels nor confirms"
+        assert app.focused is screen.challenge
+        assert screen.challenge_prompt.text().strip() == "Not typed yet. Type v1.0.0 to roll back:"
+        await pilot.press(*"v1.0.")
+        assert screen.challenge_prompt.text().strip() == "Type v1.0.0 to roll back:"
+        await pilot.press("enter")
+        assert screen.challenge_prompt.text().strip() == "Not the same. Type v1.0.0 to roll back:"
+        await pilot.press("0", "tab", "enter")
         await pilot.pause()
     assert [plan.reason for plan in steering.carried_out] == ["bad audio"]
+
+
+async def test_enter_in_the_reason_of_a_plan_with_nothing_to_type_goes_back_to_cancel() -> None:
+    back = msgspec.structs.replace(plans.PROMOTE, to_version="v1.0.0")
+    app, steering = on(back)
+    async with app.run_test() as pilot:
+        await pilot.press("P")
+        await pilot.pause()
+        assert plan_screen(app).cancel.text() == "[ enter Cancel ]", "what enter does is said where it does it"
+        await pilot.press("tab", *"why", "enter")
+        assert isinstance(app.focused, CancelButton)
+        await pilot.press("y")
+        await pilot.pause()
+    assert [plan.reason for plan in steering.carried_out] == ["why"]
+
+
+async def test_with_the_focus_on_cancel_enter_is_said_to_cancel_and_to_do_nothing_else() -> None:
+    app, steering = on(plans.ROLLBACK)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("R")
+        await pilot.pause()
+        screen = plan_screen(app)
+        await pilot.press(*"v1.0.0")
+        assert (screen.cancel.text().strip(), screen.label.text()) == ("[ Cancel ]", "enter  Roll back")
+        await pilot.press("tab", "tab")
+        assert (screen.cancel.text(), screen.label.text()) == ("[ enter Cancel ]", "Roll back")
+    assert steering.carried_out == []
+
+
+@pytest.mark.parametrize(("key", "asked"), [("R", "rollback v1.0.0"), ("P", "promote v1.0.0")])
+async def test_a_plan_that_was_cancelled_says_once_that_it_was_not_started(key: str, asked: str) -> None:
+    known = plans.ROLLBACK if key == "R" else msgspec.structs.replace(plans.PROMOTE, to_version="v1.0.0")
+    app, steering = on(known)
+    async with app.run_test(size=(120, 40)) as pilot:
+        for _ in range(2):
+            await pilot.press(key)
+            await pilot.pause()
+            await pilot.press("escape")
+            await pilot.pause()
+        said = main_screen(app).results.text()
+        assert [" ".join(line.split()) for line in said.splitlines()[1:]] == [f"{asked} not started"]
+        await pilot.press(key)
+        await pilot.pause()
+        await pilot.press(*(known.challenge or "y"), *(["enter"] if known.challenge else []))
+        await pilot.pause()
+        assert "not started" not in main_screen(app).results.text(), "it was, after all"
+    assert len(steering.carried_out) == 1
 
 
 async def test_a_blocked_plan_says_why_and_can_only_be_left() -> None:
