@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.livekit.backend import place
-from tests.livekit.binary import MissingServerError, require_server
+from tests.livekit.binary import require_server
 from tests.livekit.dashboard import ControlDesk
 from tests.livekit.server import LiveKitServer
 from tests.livekit.tap import Tap
 from tests.livekit.workers import Crew
+from tests.support.go_program import MissingProgramError
 from tests.support.processes import until
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         binary = require_server(lambda line: print(f"==> {line}", flush=True))
-    except MissingServerError as missing:
+    except MissingProgramError as missing:
         print(f"skipped: {missing}")
         return 0
     with tempfile.TemporaryDirectory() as folder:
