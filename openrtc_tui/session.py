@@ -244,6 +244,8 @@ class DemoSession(FleetSession):
                 self.say(f"{name} is being started", f"{version} · takes some seconds")
             case {"event": "worker", "state": "exited", "name": name, "exit_code": code} if code != 0:
                 self.say(f"the process of {name} ended", f"exit code {code}", "warning")
+            case {"event": "worker", "state": "not_started", "name": name, "message": message}:
+                self.say(f"{name} could not be started again", str(message), "warning")
             case {"event": "ready"}:
                 self.say("every worker of the embedded fleet has been started")
             case {"event": "failed", "message": message}:

@@ -13,8 +13,9 @@ import aiohttp
 
 from openrtc_worker.local.calls import CallProfile, follow, schedule
 from openrtc_worker.local.dispatcher import Dispatcher
+from openrtc_worker.local.leaving import leaving
 from openrtc_worker.local.platform import ProcessPlatform, WorkerProcess, WorkerSpec, livekit_environment
-from openrtc_worker.local.platform_door import PlatformDoor
+from openrtc_worker.local.platform_door import Begun, PlatformDoor
 from openrtc_worker.local.ports import ReservedPorts
 from openrtc_worker.local.progress import calls_ended_message
 from openrtc_worker.local.run_directory import Rollout, RunDirectory
@@ -104,6 +105,7 @@ class EmbeddedFleet:
         self._ports = ReservedPorts(2 * plan.workers)
         self._specs = plan.specs(self._ports)
         self._running: dict[str, WorkerProcess] = {}
+        self._again: set[WorkerProcess] = set()
         self._starting = asyncio.Lock()
         self._listed = 0
         self._platform: ProcessPlatform | None = None
@@ -207,8 +209,8 @@ class EmbeddedFleet:
             if (specs := self._of(version))
         }
 
-    async def start_version(self, version: str) -> list[str]:
-        """Start the workers of *version* that do not run, where they ran before; returns their names.
+    async def start_version(self, version: str) -> Begun:
+        """Start the workers of *version* that do not run, where they ran before; those that drain when they are gone.
 
         Raises:
             KeyError: there is no such version.
@@ -218,11 +220,18 @@ class EmbeddedFleet:
         specs = self._of(version)
         if not specs:
             raise KeyError(version)
+        out = set(await leaving(self._running[spec.name] for spec in specs if spec.name in self._running))
+        # one whose process ended meanwhile counts here until its end is noticed, which starts it again
+        self._again |= (again := out & set(self._running.values()))
         wanted = [spec for spec in specs if spec.name not in self._running]
         for spec in wanted:
             self._list_workers(self._specs.index(spec) + 1)
             await self._start(spec)
-        return [spec.name for spec in wanted]
+        later = {worker.spec.name for worker in again}
+        return Begun(
+            started=tuple(spec.name for spec in wanted),
+            again=tuple(spec.name for spec in specs if spec.name in later),
+        )
 
     def _of(self, version: str) -> list[WorkerSpec]:
         return [spec for spec in self._specs if spec.version == version]
@@ -281,6 +290,12 @@ class EmbeddedFleet:
         code = await worker.wait()
         del self._running[worker.spec.name]
         self._tell(worker.spec, "exited", exit_code=code)
+        if worker in self._again:  # while the fleet is up: its end cancels this watch before it ends any worker
+            self._again.remove(worker)
+            try:
+                await self._start(worker.spec)
+            except OSError as error:
+                self._tell(worker.spec, "not_started", message=str(error))
 
     async def _callers(self) -> None:
         calls = schedule(self._plan.profile(), self._plan.seed)

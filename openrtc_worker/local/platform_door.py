@@ -3,8 +3,9 @@
 One request a connection: a JSON line, answered by a JSON line. ``{"do": "describe"}`` is answered with ``versions``:
 each version that can be started, with ``{workers, running}``. ``{"do": "start", "version", "op_id"}`` starts the
 workers of that version that do not run, and is answered as soon as they are being started, with ``started`` (their
-names) and ``running``; the same ``op_id`` again is answered the same and starts nothing. What cannot be done is
-answered with ``error``, one line. The permissions of the socket say who may ask: its owner alone.
+names), ``again`` (names of those that drain: each is started again where it is as soon as it has ended) and
+``running``; the same ``op_id`` again is answered the same and starts nothing. What cannot be done is answered with
+``error``, one line. The permissions of the socket say who may ask: its owner alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +25,14 @@ _MAX_LINE: Final = 16 << 10
 _PATIENCE: Final = 10.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """Names of the workers that are being started now, and of those that are once their drain has ended."""
+
+    started: tuple[str, ...]
+    again: tuple[str, ...] = ()
+
+
 class Behind(Protocol):
     """What the door opens on: the embedded fleet."""
 
@@ -30,8 +40,8 @@ class Behind(Protocol):
         """Each version that can be started, with its ``workers`` and how many of them are ``running``."""
         ...
 
-    async def start_version(self, version: str) -> list[str]:
-        """Start the workers of *version* that do not run; returns their names. Raises KeyError for another one."""
+    async def start_version(self, version: str) -> Begun:
+        """Start the workers of *version* that do not run, or drain. Raises KeyError for one that there is not."""
         ...
 
 
@@ -83,12 +93,16 @@ class PlatformDoor:
             if op_id in self._answered:
                 return self._answered[op_id]
             try:
-                started = await self._behind.start_version(version)
+                begun = await self._behind.start_version(version)
             except KeyError:
                 known = ", ".join(self._behind.versions())
                 return {"error": f"no version {version!r} here; there are {known}"}
             except (OSError, RuntimeError) as error:
                 return {"error": f"no worker could be started: {error}"}
-            answer = {"started": started, "running": self._behind.versions()[version]["running"]}
+            answer = {
+                "started": list(begun.started),
+                "again": list(begun.again),
+                "running": self._behind.versions()[version]["running"],
+            }
             self._answered[op_id] = answer
             return answer

@@ -6,7 +6,8 @@
   before it is started. ``fleet_file``, ``directory``, ``livekit_url``, ``media`` (always false), ``workers`` (all
   that will be: a list of ``{name, version, url}``).
 - ``worker``: ``name``, ``version``, ``state`` (``starting``, ``serving``: registered and ready, ``exited``), with
-  ``pid`` (also its process group) when it starts, and ``exit_code`` (negative: a signal) when it exited.
+  ``pid`` (also its process group) when it starts, and ``exit_code`` (negative: a signal) when it exited. One that was
+  asked for again while it drained and could not be started then is ``not_started``, ``message`` says why.
 - ``ready``: every worker has been started, and none is starting any more.
 - ``stopping``: ``reason``.
 - ``stopped``: nothing runs any more; the last line of a fleet that was told to stop. ``calls_ended`` is the number

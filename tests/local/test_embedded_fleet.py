@@ -21,6 +21,9 @@ from openrtc_worker.contract.snapshot import decode_snapshot
 from tests.support.processes import Program, clean_env, members_of_group, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openrtc_tui.fleet_file import FleetFile
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
 
@@ -137,7 +140,7 @@ async def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path):
 
 
 async def test_a_version_that_is_gone_is_brought_up_again_where_it_was(tmp_path):
-    """What a rollback asks of its platform, when no worker of the good version runs any more."""
+    """What a rollback asks of its platform, when no worker of the good version runs any more, or all drain."""
     directory = Path(tempfile.mkdtemp(prefix="or-"))  # short: the fleet's socket lives in it
     fleet = start_fleet(tmp_path, "--isolation", "thread", "--dir", str(directory))
     try:
@@ -163,17 +166,50 @@ async def test_a_version_that_is_gone_is_brought_up_again_where_it_was(tmp_path)
         FleetVerifier(masters=[master]).verify(
             token=claim.token, version="v1.0.0", worker_id="voice-a-1", timestamp=claim.timestamp
         )
+
+        await drains(file, "voice-a-1", pid=again["pid"])
+        asked = await platform.roll_back("v1.0.0", token="", op_id="op-2", reason=None)
+        assert (asked.changed, asked.detail) == (True, "1 is started again when its drain has ended")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(again["pid"], signal.SIGKILL)  # the end of the drain, hastened: calls may last for minutes
+        [*_, third] = await fleet.has(3, event="worker", state="starting", name="voice-a-1")
+        assert third["pid"] not in {first["pid"], again["pid"]}
+        os.kill(third["pid"], signal.SIGKILL)
+        await fleet.has(3, event="worker", state="exited", name="voice-a-1")
+
+        [other] = fleet.events(event="worker", state="starting", name="voice-b-1")
+        await drains(file, "voice-b-1", pid=other["pid"])
+        await platform.roll_back("v2.0.0", token="", op_id="op-3", reason=None)
+        assert fleet.process.stdin is not None
+        fleet.process.stdin.close()
+        assert await fleet.exit_code() == 0
+        starts = [event["name"] for event in fleet.events(event="worker", state="starting")]
+        assert starts.count("voice-b-1") == 1, "a fleet that stops starts nobody"
+        assert starts.count("voice-a-1") == 3, "one answer, one start"
     finally:
         fleet.kill()
         await nothing_left(fleet)
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def served(http: aiohttp.ClientSession, url: str) -> RuntimeSnapshot:
-    """The snapshot of a worker that is being started, once it answers."""
+async def drains(file: FleetFile, name: str, *, pid: int) -> None:
+    """A worker that serves is told to end, and says that it drains."""
+    url = next(worker.url for worker in file.workers if worker.key == name)
+    async with aiohttp.ClientSession() as http:
+        await served(http, url, lambda snapshot: snapshot.state == "serving")
+        os.kill(pid, signal.SIGTERM)
+        await served(http, url, lambda snapshot: snapshot.draining)
+
+
+async def served(
+    http: aiohttp.ClientSession, url: str, wanted: Callable[[RuntimeSnapshot], bool] = lambda _: True
+) -> RuntimeSnapshot:
+    """The snapshot of a worker that may still be being started, once it answers and is as *wanted*."""
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 async with http.get(f"{url}/v1/snapshot") as answer:
-                    return decode_snapshot(await answer.read())
+                    snapshot = decode_snapshot(await answer.read())
+                    if wanted(snapshot):
+                        return snapshot
             await asyncio.sleep(0.1)

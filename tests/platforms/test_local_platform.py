@@ -9,20 +9,21 @@ import pytest
 
 from openrtc_tui.operations.platforms.local import LocalPlatform
 from openrtc_tui.operations.platforms.platform import PlatformError
-from openrtc_worker.local.platform_door import PlatformDoor
+from openrtc_worker.local.platform_door import Begun, PlatformDoor
 
 
 class FakeFleet:
-    """The embedded fleet, without processes: one worker of v1 runs of two."""
+    """The embedded fleet, without processes: one worker of v1 runs of two; those in *draining* drain."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, draining: tuple[str, ...] = ()) -> None:
         self.started: list[str] = []
+        self._draining = draining
         self._error = error
 
     def versions(self) -> dict[str, dict[str, int]]:
         return {"v1.0.0": {"workers": 2, "running": 1 + len(self.started)}}
 
-    async def start_version(self, version: str) -> list[str]:
+    async def start_version(self, version: str) -> Begun:
         if self._error is not None:
             raise self._error
         if version != "v1.0.0":
@@ -30,7 +31,7 @@ class FakeFleet:
         await asyncio.sleep(0.01)
         new = [] if self.started else ["voice-a-2"]
         self.started += new
-        return new
+        return Begun(started=tuple(new), again=self._draining)
 
 
 @asynccontextmanager
@@ -65,6 +66,23 @@ async def test_one_operation_starts_once_however_often_it_is_asked(tmp_path):
         assert fleet.started == ["voice-a-2"]
         other = await start(platform, op_id="op-2")
         assert (other.changed, other.detail) == (False, "every worker of v1.0.0 runs already")
+
+
+@pytest.mark.parametrize(
+    ("draining", "told"),
+    [
+        (("voice-a-1",), "1 is started again when its drain has ended"),
+        (("voice-a-1", "voice-a-3"), "2 are started again when their drain has ended"),
+    ],
+)
+async def test_workers_that_drain_do_not_count_as_up_and_the_answer_says_when_they_come_back(
+    tmp_path, draining, told
+):
+    async with platform_on(FakeFleet(draining=draining), tmp_path) as platform:
+        first = await start(platform)
+        assert (first.changed, first.detail) == (True, f"voice-a-2 being started; {told}")
+        other = await start(platform, op_id="op-2")
+        assert (other.changed, other.detail) == (True, told)
 
 
 async def test_a_version_that_it_does_not_have_is_refused(tmp_path):

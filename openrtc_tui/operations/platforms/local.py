@@ -50,12 +50,17 @@ class LocalPlatform:
         )
 
     async def roll_back(self, version: str, *, token: str, op_id: str, reason: str | None) -> Asked:  # noqa: ARG002
-        """Start what does not run of *version*; the fleet itself remembers *op_id*. Raises PlatformError."""
+        """Start what of *version* does not run, or drains; the fleet remembers *op_id*. Raises PlatformError."""
         answer = await self._ask({"do": "start", "version": version, "op_id": op_id}, acts=True)
         started = [printable(str(name), 64) for name in answer.get("started", [])]
-        if not started:
+        again = len(answer.get("again", []))
+        said = [f"{', '.join(started)} being started"] if started else []
+        if again:
+            whose = "are started again when their" if again > 1 else "is started again when its"
+            said.append(f"{again} {whose} drain has ended")
+        if not said:
             return Asked(detail=f"every worker of {version} runs already", changed=False)
-        return Asked(detail=f"{', '.join(started)} being started")
+        return Asked(detail="; ".join(said))
 
     def watch(self) -> AsyncIterator[tuple[PodSeen, ...]]:
         """Nothing: the embedded fleet ends no worker with calls."""
