@@ -43,7 +43,7 @@ def run_lines(
 ) -> list[Line]:
     """The panel: a heading, and at most *room* lines on what it does, or on what was and was not done."""
     lines = [_heading(run, setting, look, width, read_only=read_only)]
-    return lines + (_ended(run, width, room) if stopped(run) else _under_way(run, width))
+    return lines + (_ended(run, width, room) if stopped(run) else _under_way(run, width, room))
 
 
 def _heading(run: Run, setting: Setting, look: Look, width: int, *, read_only: bool) -> Line:
@@ -83,8 +83,13 @@ def _times(run: Run, now: float) -> str:
     return f"  for {duration(now - run.progress.since)}" + (f", gives up in {time_left(left)}" if left > 0 else "")
 
 
-def _under_way(run: Run, width: int) -> list[Line]:
-    lines = [_labelled("now", [Span(run.doing)], width)]
+def _under_way(run: Run, width: int, room: int) -> list[Line]:
+    told = wrap(run.doing, "text", width - LABEL - 4)
+    if len(told) > 1 and room > 2:  # what it waits for, and what its platform said of it
+        told = [told[0], [Span(" ".join(span.text for line in told[1:] for span in line))]]
+    else:
+        told = [[Span(run.doing)]]
+    lines = [_labelled("" if number else "now", line, width) for number, line in enumerate(told)]
     return [*lines, _labelled("next", [Span(run.next, "muted")], width)] if run.next else lines
 
 

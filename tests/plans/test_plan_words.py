@@ -60,12 +60,14 @@ def test_a_run_says_what_it_waits_for_until_when_and_what_would_happen_next():
     journal.write("op.intent", op_id="p", action="publish", manifest_seq=5)
     journal.write("op.outcome", op_id="p", outcome="started", manifest_seq=5)
     journal.write("step.done", step=0, detail="manifest 5 names v1, v2")
-    journal.write("step.done", step=1, detail="patched")
+    journal.write("step.done", step=1, detail="3 pods start")
     run = run_of(journal.plan, journal.progress, COLD, NOW + 5)
-    assert run.doing == "waits for v1 to be ready: no worker of the agent booking is ready"
+    assert run.doing == (
+        "waits for v1 to be ready: no worker of the agent booking is ready; the platform: 3 pods start"
+    )
     assert run.until == NOW + 600
     assert run.next == "publish a manifest: v1 may take new calls"
-    assert run.done == ("manifest 5 names v1, v2", "patched")
+    assert run.done == ("manifest 5 names v1, v2", "3 pods start")
     assert run.not_done == ()
 
 

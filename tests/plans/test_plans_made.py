@@ -25,8 +25,9 @@ from openrtc_tui.operations.plans.plan import (
     WatchStep,
 )
 from openrtc_tui.operations.platforms.platform import Description
+from openrtc_tui.state.view import WorkerState
 
-from .fleets import fleet, violated, worker
+from .fleets import fleet, unheard, violated, worker
 
 V1, V2 = (3, ("v1",)), (4, ("v2",))
 
@@ -130,11 +131,64 @@ def test_where_the_good_version_takes_calls_already_one_manifest_is_enough():
     assert kinds(plan_promote(fleet(*rows), "v2", publishes=True, reread=True)) == ["publish", "quiet"]
 
 
-def test_without_a_platform_the_plan_waits_for_workers_that_somebody_else_starts():
-    plan = plan_rollback(COLD, publishes=True)
+@pytest.mark.parametrize(
+    "coming",
+    [
+        worker("a-1", "v1", held=V2, state="starting", agent="booking"),
+        worker("a-1", "v1", held=V2, shown=WorkerState.STALE, agent="booking"),
+        worker("a-1", "v1", held=V2, room=1, agent="booking"),
+        unheard("a-1"),
+    ],
+    ids=["starting", "stale", "short of room", "not heard yet"],
+)
+def test_without_a_platform_the_plan_waits_for_workers_that_can_be_ready_yet(coming):
+    plan = plan_rollback(fleet(coming, *COLD.rows, rollout=("v1", "v2")), publishes=True)
     assert kinds(plan) == ["ready", "publish", "quiet", "drain", "watch"]
     assert codes(plan) == {"no_platform"}
     assert not plan.blocked
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (),
+        (worker("a-1", "v1", held=V2, state="draining", agent="booking"),),
+        (worker("a-1", "v1", held=V2, shown=WorkerState.LOST, agent="booking"),),
+        (worker("a-1", "v1", held=V2, findings=("foreign",), agent="booking"),),
+        (worker("a-1", "v1", held=V2, agent="billing"),),
+    ],
+    ids=["none", "draining", "lost", "foreign", "another agent"],
+)
+def test_without_a_platform_nothing_is_waited_for_where_nobody_can_come(rows):
+    """The ten minutes would end in the same words, with the bad version taking the calls meanwhile."""
+    view = fleet(*rows, *COLD.rows, rollout=("v1", "v2"))
+    plan = plan_rollback(view, publishes=True)
+    assert plan.blocked
+    (refused,) = [objection for objection in plan.objections if objection.blocks]
+    assert refused.code == "nobody_comes"
+    assert "no worker of the agent booking is ready on v1, none is on its way" in refused.text
+    assert "no platform" in refused.text
+    assert not plan_rollback(view, publishes=True, platform=platform()).blocked
+    assert plan_rollback(view, publishes=True, wait=False).overrides == {"last_worker"}
+
+
+def test_going_to_a_version_that_drains_is_a_warning_that_says_whether_others_have_to_be_started():
+    """A drain is never taken back: what was meant as the way back is on its way out."""
+    going = [worker(f"a-{n}", "v1", held=V2, state="draining", agent="booking", calls=1) for n in range(3)]
+    gone = worker("a-9", "v1", held=V2, state="drained", agent="booking")
+    cold = fleet(*going, gone, *COLD.rows, rollout=("v1", "v2"))
+    text = "3 workers of v1 are draining: they take no new call any more"
+    for plan in (
+        plan_rollback(cold, publishes=True, platform=platform(ends_other=False)),
+        plan_promote(cold, "v1", publishes=True),
+    ):
+        (warning,) = [objection for objection in plan.objections if not objection.blocks]
+        assert (warning.code, warning.text) == ("target_drains", f"{text}; others have to be started")
+        assert not plan.blocked
+    assert kinds(plan_rollback(cold, publishes=True, platform=platform(ends_other=False)))[:2] == ["start", "ready"]
+    warm = fleet(going[0], *WARM.rows, rollout=("v1", "v2"))
+    (warning,) = plan_rollback(warm, publishes=True).objections
+    assert warning.text == "1 worker of v1 is draining: it takes no new call any more"
 
 
 def test_a_switch_at_once_to_a_version_without_ready_workers_has_to_be_typed_and_is_audited():

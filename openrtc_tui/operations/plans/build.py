@@ -155,6 +155,7 @@ def plan_promote(
     objections = (
         *interlocks.outage(view),
         *interlocks.lacking(short, version),
+        *interlocks.leaving(view, version, short=bool(short)),
         *_untagged(left),
     )
     switch = (
@@ -244,7 +245,9 @@ def plan_rollback(
         *interlocks.outage(view),
         *(() if wait else interlocks.lacking(short, good)),
         *(() if publishes else (*interlocks.unpublished(view, good), _NO_SWITCH)),
-        *_of_platform(good, bad, platform, started=bool(start), waited=bool(short) and wait),
+        *interlocks.leaving(view, good, short=bool(short)),
+        *(interlocks.out_of_reach(view, good, short) if platform is None and wait else ()),
+        *_of_platform(good, bad, platform, started=bool(start)),
         *_untagged(left.values() if publishes else ()),
         *_not_asked(view, intent, bad),
         *interlocks.of_drains(rows, timeout),
@@ -366,12 +369,9 @@ def _start(
     return (StartStep(version=good, token=platform.description.token, ends_other=platform.ends_other),)
 
 
-def _of_platform(
-    good: str, bad: str, platform: PlatformFacts | None, *, started: bool, waited: bool
-) -> tuple[Objection, ...]:
+def _of_platform(good: str, bad: str, platform: PlatformFacts | None, *, started: bool) -> tuple[Objection, ...]:
     if platform is None:
-        text = f"the fleet file names no platform that starts {good}: start its workers yourself, the plan waits"
-        return (Objection(code="no_platform", text=text),) if waited else ()
+        return ()
     found: list[Objection] = []
     if started:
         found.extend(platform.objections)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.durations import roughly
-from openrtc_tui.operations.capacity import agent_of, agent_words
+from openrtc_tui.operations.capacity import agent_of, agent_words, is_ours
 from openrtc_tui.operations.intent import LAST, reason_text
 from openrtc_tui.operations.plans import sight
 from openrtc_tui.operations.plans.plan import Objection
+from openrtc_tui.state.view import WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,8 @@ LAST_WORKER: Final = "last_worker"
 NOT_ENOUGH_ROOM: Final = "not_enough_room"
 LIVEKIT_OUTAGE: Final = "livekit_outage"
 NOBODY_TAKES_CALLS: Final = "nobody_takes_calls"
+NOBODY_COMES: Final = "nobody_comes"
+TARGET_DRAINS: Final = "target_drains"
 
 SHORT: Final = "SHORT"
 """What an operator types to switch to workers without room for the live calls."""
@@ -63,6 +66,41 @@ def outage(view: FleetView) -> tuple[Objection, ...]:
         return ()
     text = f"{found.text}: wait until they are back"
     return (Objection(code=LIVEKIT_OUTAGE, text=text, blocks=True, override=OUTAGE),)
+
+
+def leaving(view: FleetView, version: str, *, short: bool) -> tuple[Objection, ...]:
+    """Workers of *version* drain, and a drain is never taken back: with *short*, others have to be there first."""
+    rows = [row for row in sight.living(view, version) if sight.drains(row) and row.state is not WorkerState.DRAINED]
+    if not rows:
+        return ()
+    many = len(rows) > 1
+    text = (
+        f"{len(rows)} {'workers' if many else 'worker'} of {version} {'are' if many else 'is'} draining: "
+        f"{'they take' if many else 'it takes'} no new call any more"
+    )
+    more = "; others have to be started" if short else ""
+    return (Objection(code=TARGET_DRAINS, text=text + more),)
+
+
+def out_of_reach(view: FleetView, version: str, lacks: Iterable[Lack]) -> tuple[Objection, ...]:
+    """Without a platform to ask, what *version* is short of would be waited for.
+
+    That is refused where it would be in vain: for an agent of which no worker is there that can still be ready. One
+    that does not tell its agent or its version yet may be of that one.
+    """
+    lacks = tuple(lacks)
+    if not lacks:
+        return ()
+    coming = [row for row in view.rows if _can_be_ready(row, version)]
+    vain = [lack for lack in lacks if lack.nobody and not any(_may_answer(row, lack) for row in coming)]
+    if vain:
+        text = (
+            f"{'; '.join(lack.text for lack in vain)} on {version}, none is on its way, and the fleet file names no "
+            "platform (rollback:) that starts any: start them first, then ask again"
+        )
+        return (Objection(code=NOBODY_COMES, text=text, blocks=True),)
+    text = f"the fleet file names no platform that starts {version}: start its workers yourself, the plan waits"
+    return (Objection(code="no_platform", text=text),)
 
 
 def unpublished(view: FleetView, version: str) -> tuple[Objection, ...]:
@@ -118,6 +156,19 @@ def challenge(objections: Iterable[Objection], usual: str) -> str:
     """What has to be typed: every override there is, else what is *usual* for the operation."""
     words = [objection.override for objection in objections if objection.blocks and objection.override]
     return " ".join(dict.fromkeys(words)) or usual
+
+
+def _can_be_ready(row: WorkerRow, version: str) -> bool:
+    """Whether it may be ready yet: a worker of *version* that stays, or one that was not heard so far."""
+    if row.boot_id is None:
+        return row.state is WorkerState.STARTING and not row.closed
+    return row.version == version and sight.is_living(row) and is_ours(row) and not sight.drains(row)
+
+
+def _may_answer(row: WorkerRow, lack: Lack) -> bool:
+    livekit = row.snapshot.livekit if row.snapshot is not None else None
+    silent = livekit is None or livekit.agent_name is None
+    return lack.need is None or silent or agent_of(row) == (lack.need.agent_name, lack.need.deployment)
 
 
 def _those(rows: Sequence[WorkerRow], test: Callable[[WorkerRow], bool]) -> list[WorkerRow]:

@@ -156,11 +156,19 @@ def ready(step: ReadyStep, moment: Moment) -> Decision:
         done = "take calls" if step.taking else "ready to take calls"
         return StepDone(detail=f"{sum(map(is_ready, workers))} of {step.version} {done}")
     what = "; ".join(lack.text for lack in short)
+    if not step.taking and (said := _said_of_start(moment)):
+        what = f"{what}; the platform: {said}"
     until = moment.progress.since + step.within
     if moment.now > until:
         missed = "did not take calls" if step.taking else "was not ready"
         return Stop(why=f"{step.version} {missed} in time: {what}")
     return Wait(what=f"{step.version} to {'take calls' if step.taking else 'be ready'}: {what}", until=until)
+
+
+def _said_of_start(moment: Moment) -> str:
+    """What came of asking the platform; empty where the plan did not."""
+    done = zip(moment.plan.steps, moment.progress.done, strict=False)
+    return next((detail for step, detail in done if isinstance(step, StartStep)), "")
 
 
 def quiet(step: QuietStep, moment: Moment) -> Decision:
