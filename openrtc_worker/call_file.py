@@ -81,7 +81,13 @@ class CallFile:
         self._open[call.job_id] = call.room
         self._append(event="start", job=call.job_id, room=call.room)
 
+    def over(self, job_id: str) -> None:
+        """The call is over with nobody dropped, as its job says; :meth:`ended` follows once it is in the books."""
+        self._open.pop(job_id, None)
+        self._append(event="end", job=job_id)  # an "end" to older versions too: the next boot may be a rollback's
+
     def ended(self, ended: EndedCall) -> None:
+        """The call is in the books; a second end of it is as good as one."""
         self._open.pop(ended.call.job_id, None)
         self._append(event="end", job=ended.call.job_id, outcome=ended.outcome.value)
 

@@ -148,6 +148,7 @@ class Calls:
         if report.job in self._early:  # a job may be faster than the word that it was launched
             self._early[report.job].append(report)
             return
+        over = False
         with self._lock:
             match report:
                 case Hello(job=job, pid=pid):
@@ -155,9 +156,13 @@ class Calls:
                 case CallersSeen(job=job, callers=callers):
                     self.ledger.callers_changed(job, callers, self._clock())
                 case Ended(job=job, ending=ending, error=error):
-                    self.ledger.ending_reported(job, ending)
+                    over = self.ledger.ending_reported(job, ending) and ending.dropped_nobody
                     if error is not None:
                         self._notes.error(error)
+        if over and self._file is not None:
+            # livekit tells of the end later, and the books are kept by the beat: whatever kills this worker until
+            # then, the next boot must not tell of this call as one that was dropped
+            self._file.over(report.job)
         if self._cutting and isinstance(report, Hello) and self._reports is not None:
             self._reports.cut(report.job)
 

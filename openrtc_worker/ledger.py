@@ -39,6 +39,11 @@ class Ending(StrEnum):
     STOPPED = "stopped"
     """The worker ended it (a cut) or LiveKit asked the worker to; who it was, the worker knows."""
 
+    @property
+    def dropped_nobody(self) -> bool:
+        """Whether the call is over with nobody dropped, whatever becomes of its job, or of its worker, after it."""
+        return self in (Ending.HANGUP, Ending.ERROR, Ending.REMOVED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -122,11 +127,13 @@ class Ledger:
             if seen_before is not None and not live.cut:
                 live.caller_had_left = True
 
-    def ending_reported(self, job_id: str, ending: Ending) -> None:
-        """The job says how it ended; the first report stands, and none that comes after the cut."""
+    def ending_reported(self, job_id: str, ending: Ending) -> bool:
+        """The job says how it ended. True when its word stands: the first one does, and none after the cut."""
         live = self._live.get(job_id)
-        if live is not None and live.ending is None and not live.cut:
-            live.ending = ending
+        if live is None or live.ending is not None or live.cut:
+            return False
+        live.ending = ending
+        return True
 
     def call_cut(self, job_id: str) -> Call | None:
         """This worker ends the call now, its deadline has passed. Returns the call, None when it is not live."""

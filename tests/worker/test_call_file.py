@@ -55,6 +55,30 @@ def test_open_calls_of_a_boot_that_died_are_told_to_the_next(tmp_path):
     third.close()
 
 
+def test_a_call_that_is_over_by_its_jobs_own_word_is_not_told_to_the_next_though_no_books_were_kept(tmp_path):
+    first = open_file(tmp_path)
+    for number in range(3):
+        first.started(call(number))
+    first.over("job-1")
+    first.over("job-2")
+    first.ended(end(2))  # the books, a beat later
+    first.close()  # the process died
+    second = open_file(tmp_path, "boot-2")
+    assert [open_.job for open_ in second.previous.open_calls] == ["job-0"]
+    second.close()
+
+
+def test_a_call_that_is_over_stays_so_when_the_file_is_written_anew(tmp_path, monkeypatch):
+    file = open_file(tmp_path)
+    for number in range(3):
+        file.started(call(number))
+    with FullDisk(monkeypatch), suppress(OSError):
+        file.over("job-1")
+    file.due()
+    assert open_jobs(tmp_path) == ["job-0", "job-2"]
+    file.close()
+
+
 def test_each_worker_id_has_a_file_of_its_own_that_only_its_user_may_read(tmp_path):
     first, second = open_file(tmp_path, worker_id="a/b"), open_file(tmp_path, worker_id="c")
     files = sorted(tmp_path.glob("*.jsonl"))

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from openrtc_worker.contract.snapshot import SESSION_AGE_BOUNDS
 from openrtc_worker.ledger import Call, Ending, Ledger, Outcome
 
+DROPPED = (Outcome.CUT, Outcome.CRASHED, Outcome.LOST)
+
 
 def call(number: int = 1, **fields) -> Call:
     return Call(job_id=f"job-{number}", room=f"room-{number}", **fields)
@@ -144,12 +146,14 @@ def test_the_books_balance_whatever_is_said_in_whatever_order(said):
     """Datagrams come late, twice, or for calls that are over; a job id may even be seen again."""
     ledger = Ledger()
     outcomes = []
+    over = set()
     for number, (kind, *arguments) in enumerate(said):
         match kind, arguments:
             case "start", [job]:
                 ledger.call_started(call(job), float(number))
             case "report", [job, ending]:
-                ledger.ending_reported(f"job-{job}", ending)
+                if ledger.ending_reported(f"job-{job}", ending) and ending.dropped_nobody:
+                    over.add(job)
             case "callers", [job, callers]:
                 ledger.callers_changed(f"job-{job}", callers, float(number))
             case "cut", [job]:
@@ -158,6 +162,8 @@ def test_the_books_balance_whatever_is_said_in_whatever_order(said):
                 done = ledger.call_ended(f"job-{job}", float(number))
                 if done is not None:
                     outcomes.append(done.outcome)
+                    assert job not in over or done.outcome not in DROPPED, "its end has been told to the next boot"
+                    over.discard(job)
             case "lost", _:
                 ledger.offer_lost()
             case "launch_failed", _:
@@ -169,4 +175,4 @@ def test_the_books_balance_whatever_is_said_in_whatever_order(said):
         assert counts.active == len(ledger.live_calls)
         for outcome in Outcome:
             assert getattr(counts, outcome.value) == outcomes.count(outcome)
-        assert counts.dropped == sum(o in (Outcome.CUT, Outcome.CRASHED, Outcome.LOST) for o in outcomes)
+        assert counts.dropped == sum(outcome in DROPPED for outcome in outcomes)
