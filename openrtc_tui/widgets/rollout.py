@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.operations.plans.words import step_words
@@ -21,6 +22,9 @@ LABEL: Final = 10
 
 MOST_WHY: Final = 3
 """Lines for the reason why a plan stopped."""
+
+MOST_DOING: Final = 3
+"""Lines for what it does now: what it waits for, and what its platform said of it."""
 
 _KINDS: Final[Mapping[PlanKind, str]] = {"drain": "DRAIN", "promote": "PROMOTION", "rollback": "ROLLBACK"}
 _ROLES: Final[Mapping[RunWord, Role]] = {
@@ -84,12 +88,10 @@ def _times(run: Run, now: float) -> str:
 
 
 def _under_way(run: Run, width: int, room: int) -> list[Line]:
-    told = wrap(run.doing, "text", width - LABEL - 4)
-    if len(told) > 1 and room > 2:  # what it waits for, and what its platform said of it
-        told = [told[0], [Span(" ".join(span.text for line in told[1:] for span in line))]]
-    else:
-        told = [[Span(run.doing)]]
-    lines = [_labelled("" if number else "now", line, width) for number, line in enumerate(told)]
+    most = max(1, min(MOST_DOING, room - 1))  # the last is clipped: it has all that is left
+    told = textwrap.wrap(run.doing, max(1, width - LABEL - 4)) or [""]
+    told = [*told[: most - 1], *filter(None, [" ".join(told[most - 1 :])])]
+    lines = [_labelled("" if number else "now", [Span(line)], width) for number, line in enumerate(told)]
     return [*lines, _labelled("next", [Span(run.next, "muted")], width)] if run.next else lines
 
 
