@@ -78,6 +78,10 @@ def make_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors instead")
 
     status = _add(commands, "status", "the fleet as it is now, without a screen")
+    status.epilog = (
+        "Exits 0; 5 when a rollout is on and a worker was never heard: whether it holds calls nobody knows;"
+        " 1 when the fleet cannot be read."
+    )
     status.add_argument("--json", action="store_true", help="one JSON document; with --watch one a line")
     status.add_argument("--watch", action="store_true", help="go on until interrupted")
 

@@ -42,7 +42,7 @@ async def _run(args: argparse.Namespace) -> int:
         view = await hear_all(live)
         if not args.watch:
             tell(json.dumps(status_document(view), indent=2) if args.json else "\n".join(status_lines(view, live)))
-            return Exit.DONE
+            return _exit_of(view)
         if args.json:
             await _watch_json(live)
         elif sys.stdout.isatty():
@@ -51,6 +51,13 @@ async def _run(args: argparse.Namespace) -> int:
             tell("\n".join(status_lines(view, live)))
             await _watch_lines(live, view)
     return Exit.DONE
+
+
+def _exit_of(view: FleetView) -> Exit:
+    """5 in a rollout with workers that were never heard: whether they hold calls, or dropped some, nobody knows."""
+    from openrtc_tui.widgets.lines import never_heard
+
+    return Exit.UNPROVEN if view.rollout is not None and never_heard(view) else Exit.DONE
 
 
 # ----------------------------------------------------------------------------------------------------- watching

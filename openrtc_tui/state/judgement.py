@@ -53,7 +53,9 @@ class Judgement:
         self.verdict = self._verdict()
         """Of the rollout, or without one what all boots seen add up to."""
         unheard = [
-            key for key, worker in fleet.workers.items() if worker.boot is None and worker.state is WorkerState.LOST
+            key
+            for key, worker in fleet.workers.items()
+            if worker.boot is None and (worker.contact.failing or worker.state is WorkerState.LOST)
         ]
         self.reason = reason(self._causes, forgotten, unheard, fleet.clock_text, unseen=self._unseen)
         """Why the verdict is what it is."""

@@ -65,7 +65,7 @@ def reason(
         parts.append(f"{left} more")
     if forgotten:
         parts.append(f"{calls_text(forgotten)} of earlier boots")
-    if not parts and unheard:
+    if unheard:
         parts.append(
             f"{min(unheard, key=sane.name_order)} was never heard"
             if len(unheard) == 1

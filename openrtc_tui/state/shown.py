@@ -70,7 +70,6 @@ def _worker_row(fleet: Fleet, worker: Worker, now: float) -> WorkerRow:
             region=target.region,
             state=state,
             orphan=not target.listed,
-            calls=0 if state is WorkerState.LOST else None,
             last_failure=contact.failure,
         )
         return worker.row

@@ -92,7 +92,9 @@ def version_lines(view: FleetView, look: Look, width: int) -> list[Line]:
     ordered = _ordered(view)
     shown = ordered if len(ordered) <= MOST_VERSIONS else ordered[: MOST_VERSIONS - 1]
     names = max((min(20, len(_name(line))) for line in shown), default=0)
-    lines: list[Line] = [_version_line(line, view, look, width, names) for line in shown]
+    counts = max((len(_calls(line, view)) for line in shown), default=0)
+    calls = 5 if width >= WIDE else max(3, 1 + counts)  # a narrow screen has no room for more than is needed
+    lines: list[Line] = [_version_line(line, view, look, width, (names, calls)) for line in shown]
     if len(shown) < len(ordered):
         rest = ordered[len(shown) :]
         said = f"and {count(len(rest), 'more version')} with {count(sum(line.calls for line in rest), 'call')}"
@@ -100,16 +102,17 @@ def version_lines(view: FleetView, look: Look, width: int) -> list[Line]:
     return lines + [[]] * (2 - len(lines))
 
 
-def _version_line(line: VersionLine, view: FleetView, look: Look, width: int, names: int) -> list[Span]:
+def _version_line(line: VersionLine, view: FleetView, look: Look, width: int, widths: tuple[int, int]) -> list[Span]:
+    """The line of one version; *widths* are those of the names and of the calls."""
     wide = width >= WIDE
     role = _role(line, view)
-    unknown = not line.workers and bool(never_heard(view))  # its workers may be among those nobody heard
-    calls = NOT_AVAILABLE if unknown else str(line.calls)
+    unknown = _is_unknown(line, view)
+    names, calls = widths
     spans = [
         INDENT,
         Span(fit(_name(line), names, look.glyphs.ellipsis), role, bold=True),
         Span(f" {line.role or '':<7}", "muted"),
-        Span(f"{calls:>5}" if wide else f"{calls:>3}", "muted" if unknown else "strong"),
+        Span(f"{_calls(line, view):>{calls}}", "muted" if unknown else "strong"),
         Span(" call  " if line.calls == 1 else " calls ", "muted"),
         Span(look.glyphs.spark(line.trend, 10 if wide else 6), "muted" if role == "text" else role, bold=False),
     ]
@@ -120,6 +123,15 @@ def _version_line(line: VersionLine, view: FleetView, look: Look, width: int, na
         room = 34 if width < 140 else 50
         spans += [Span("   "), Span(fit(states, room, look.glyphs.ellipsis), "muted")]
     return [*spans, Span("  "), *join(facts, "   " if wide else "  ")]
+
+
+def _is_unknown(line: VersionLine, view: FleetView) -> bool:
+    """Whether its workers may be among those that nobody heard."""
+    return not line.workers and bool(never_heard(view))
+
+
+def _calls(line: VersionLine, view: FleetView) -> str:
+    return NOT_AVAILABLE if _is_unknown(line, view) else str(line.calls)
 
 
 def never_heard(view: FleetView) -> tuple[str, ...]:

@@ -187,8 +187,8 @@ def _state(row: WorkerRow, look: Look, _setting: Setting, _width: int) -> _Cell:
 
 
 def _calls(row: WorkerRow, _look: Look, _setting: Setting, _width: int) -> _Cell:
-    if row.calls is None:
-        return _missing(row)
+    if row.calls is None:  # of a worker never heard too: a blank would be read as none
+        return NOT_AVAILABLE, "muted", None
     return str(row.calls), ("strong" if row.calls else "muted"), row.calls > 0
 
 

@@ -33,7 +33,7 @@ async def test_json_has_the_shape_that_scripts_rely_on(bench):
     await bench.add("b-1", "v2")
     bench.write("rollout: {from: v1, to: v2}\n", urls={"gone": "http://127.0.0.1:9"})
     done = await bench.run("status", "--json")
-    assert done.code == 0
+    assert done.code == 5, "one that was never heard may hold calls"
     document = done.json
     assert list(document) == ["schema", "fleet", "at", "rollout", "workers"]
     assert (document["schema"], document["fleet"]) == (1, "test")
@@ -57,8 +57,14 @@ async def test_a_version_is_not_called_empty_while_workers_were_never_heard(benc
     await bench.add("b-1", "v2")
     bench.write(rollout, urls={"a-1": "http://127.0.0.1:9", "a-2": "http://127.0.0.1:7"})
     done = await bench.run("status")
-    assert done.code == 0
+    assert done.code == 5
     assert "  2 workers were never heard: a-1, a-2" in done.out.splitlines()
+    verdict = next(line for line in done.out.splitlines() if "dropped" in line)
+    assert "so far   2 workers were never heard" in verdict, "the verdict itself says whom it does not speak of"
+    heading = next(line for line in done.out.splitlines() if "WORKER" in line)
+    for name in ("a-1", "a-2"):
+        row = next(line for line in done.out.splitlines() if line.split()[:1] == [name])
+        assert row[: heading.index("CALLS") + 5].split()[-1] == "n/a", "unknown is never shown as none"
     leaving = next(line for line in done.out.splitlines() if " leaving " in line)
     assert "empty" not in leaving
     assert "n/a calls" in leaving
@@ -67,6 +73,19 @@ async def test_a_version_is_not_called_empty_while_workers_were_never_heard(benc
     heard = (await bench.run("status")).out
     assert "empty" in heard
     assert "never heard" not in heard
+
+
+async def test_without_a_rollout_a_worker_that_was_never_heard_is_said_and_no_verdict_hangs_on_it(bench):
+    await bench.add("a-1")
+    bench.write("", urls={"a-2": "http://127.0.0.1:9"})
+    done = await bench.run("status")
+    assert done.code == 0
+    assert "a-2 was never heard" in next(line for line in done.out.splitlines() if "dropped" in line)
+
+
+async def test_help_says_what_its_exit_code_means(bench):
+    said = " ".join((await bench.run("status", "--help")).out.split())
+    assert "5 when a rollout is on and a worker was never heard" in said
 
 
 async def test_without_two_versions_there_is_no_rollout(bench):

@@ -243,7 +243,8 @@ def test_what_is_not_known_is_never_a_zero() -> None:
     silent = replace(worker("w", "v1", WorkerState.SERVING, 3), calls=None, load=None, oldest_seconds=None)
     text = "".join(span.text for span in row_line(silent, columns_for(120), Look(), SETTING))
     assert text.count("n/a") == 3
-    unheard = WorkerRow(key="w", target="w", url="")
-    text = "".join(span.text for span in row_line(unheard, columns_for(120), Look(), SETTING))
-    assert "n/a" not in text
-    assert "0" not in text
+    for state in (WorkerState.STARTING, WorkerState.LOST):
+        unheard = WorkerRow(key="w", target="w", url="", state=state)
+        text = "".join(span.text for span in row_line(unheard, columns_for(120), Look(), SETTING))
+        assert text.split().count("n/a") == 1, "its calls; what else it has is blank"
+        assert "0" not in text

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
 from openrtc_tui.state.verdict import range_text
-from openrtc_tui.state.view import Finding, FleetView, Verdict, VerdictWord, VersionLine, WorkerState
+from openrtc_tui.state.view import Finding, FleetView, Verdict, VerdictWord, VersionLine, WorkerRow, WorkerState
 from openrtc_tui.terminal import look_of_terminal
 from openrtc_tui.widgets import words
 from openrtc_tui.widgets.glyphs import ASCII, UNICODE, glyphs_for_terminal
@@ -170,6 +170,20 @@ def test_the_version_being_left_says_when_it_is_cut_and_last_took_a_call() -> No
     empty = replace(fleets.MID_DRAIN.versions[0], calls=0)
     line, _ = version_lines(replace(fleets.MID_DRAIN, versions=(empty, fleets.MID_DRAIN.versions[1])), LOOK, 80)
     assert "empty" in text(line)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("calls", [None, 7, 140])
+def test_the_calls_of_a_version_never_touch_the_word_before_them(calls: int | None, width: int) -> None:
+    """While nobody of it is heard they are n/a, as long as three digits; both lines stay in the same columns."""
+    leaving, taking = fleets.MID_DRAIN.versions
+    unheard = replace(leaving, workers=0, calls=0, trend=())
+    versions = (unheard if calls is None else replace(leaving, calls=calls), taking)
+    rows = (*fleets.MID_DRAIN.rows, WorkerRow(key="w", target="w", url=""))
+    lines = version_lines(replace(fleets.MID_DRAIN, versions=versions, rows=rows), LOOK, width)
+    said = ["".join(span.text for span in line) for line in lines]
+    assert said[0].split()[1:4] == ["leaving", "n/a" if calls is None else str(calls), "calls"]
+    assert said[0].index(" calls") == said[1].index(" calls")
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

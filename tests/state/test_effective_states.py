@@ -17,7 +17,7 @@ def test_a_heard_worker_is_in_the_state_it_reports(state):
     assert scene.row("a").state == state
 
 
-def test_a_target_never_heard_is_starting_for_10_seconds_and_then_lost_with_no_calls():
+def test_a_target_never_heard_is_starting_for_10_seconds_and_then_lost_and_its_calls_stay_unknown():
     scene = Scene("a")
     scene.fail("a", "refused", "connection refused")
     scene.now += 9.9
@@ -25,7 +25,7 @@ def test_a_target_never_heard_is_starting_for_10_seconds_and_then_lost_with_no_c
     assert (row.state, row.calls, row.last_failure) == (S.STARTING, None, "connection refused")
     scene.now += 0.1
     row = scene.row("a")
-    assert (row.state, row.calls, row.age_seconds) == (S.LOST, 0, None)
+    assert (row.state, row.calls, row.age_seconds) == (S.LOST, None, None)
 
 
 def test_a_slow_beat_gets_round_to_its_last_target_before_that_is_given_up():

@@ -339,8 +339,10 @@ def test_a_dashboard_opened_in_mid_rollout_proves_nothing_of_whom_it_never_heard
     scene = rollout("a", "b", "gone")
     scene.hear("a", old("1", "drained", timestamp=START, uptime_seconds=600))
     scene.hear("b", new("2", live=3, timestamp=START, uptime_seconds=60))
+    assert scene.view().verdict_reason == "", "nobody has been tried yet"
     scene.fail("gone", "refused")
     assert scene.view().verdict == Verdict(OPEN)
+    assert scene.view().verdict_reason == "gone was never heard", "said at once, not when it is given up"
     scene.wait(11, hearing=["a", "b"])
     assert scene.view().verdict == Verdict(UNPROVEN, exact=False)
     assert scene.view().verdict_reason == "gone was never heard"
