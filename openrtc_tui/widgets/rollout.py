@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from openrtc_tui.operations.plans.words import step_words
 from openrtc_tui.widgets.lines import WIDE
 from openrtc_tui.widgets.paint import Line, Lines, Look, Span, clip_line, fit, spread, wrap
 from openrtc_tui.widgets.words import duration, time_left
@@ -108,9 +107,7 @@ def _ended(run: Run, width: int, room: int) -> list[Line]:
 
 
 def left_to_do(run: Run) -> tuple[str, ...]:
-    """The steps that were not done, of a plan that stopped; one that was interrupted has them still before it."""
-    if run.word == "interrupted":
-        return tuple(step_words(step) for step in run.plan.steps[run.progress.step :])
+    """What was not done, of a plan that stopped; one that was interrupted has it still before it."""
     return run.not_done
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from openrtc_tui.operations.plans.build import PlatformFacts, plan_drain, plan_promote, plan_rollback
 from openrtc_tui.operations.plans.plan import Objection
 from openrtc_tui.operations.plans.words import objection_words, plan_lines, run_of, title
 from openrtc_tui.operations.platforms.platform import Description
+from openrtc_tui.state.view import WorkerState
 
 from .fleets import NOW, Journal, fleet, worker
 
@@ -91,4 +94,33 @@ def test_a_drain_that_stopped_half_way_says_how_many_were_asked():
     journal.asked(view.rows[0], "1", outcome="started")
     journal.asked(view.rows[1], "2", outcome="refused")
     run = run_of(journal.plan, journal.progress, view, NOW, "failed", "a-1 does not drain")
-    assert run.done == ("1 of 2 that were asked to drain said yes",)
+    assert run.done == ("v1 goes on draining (2 of 3 were asked, 1 said yes)",)
+    watch = "watch v1 until every worker has ended and the verdict is known"
+    assert run.not_done == ("drain a-2", watch), "of the drain only what was not asked"
+
+
+@pytest.mark.parametrize("word", ["aborted", "interrupted"])
+def test_what_was_asked_to_drain_goes_on_when_its_plan_ends_and_is_not_called_undone(word):
+    view = fleet(*(worker(f"a-{n}", "v1", calls=2) for n in range(3)), worker("z", "v2", room=99))
+    journal = Journal(plan_rollback(view, to="v2", bad="v1", publishes=False))
+    for step in range(len(journal.plan.steps) - 2):
+        journal.write("step.done", step=step)
+    for number, row in enumerate(view.rows[:3]):
+        journal.asked(row, str(number), outcome="started")
+    run = run_of(journal.plan, journal.progress, view, NOW, word)
+    assert run.done[-1] == "v1 goes on draining (3 of 3 were asked)"
+    assert run.not_done == ("watch v1 until every worker has ended and the verdict is known",)
+    gone = fleet(*(worker(f"a-{n}", "v1", calls=0, shown=WorkerState.EXITED) for n in range(3)), view.rows[3])
+    run = run_of(journal.plan, journal.progress, gone, NOW, word)
+    assert run.done[-1] == "3 of 3 were asked to drain; what drained has ended"
+
+
+def test_of_a_worker_that_drains_by_itself_nothing_is_undone():
+    """A plan asks no worker that drains already."""
+    view = fleet(*(worker(f"a-{n}", "v1", calls=2) for n in range(2)), worker("z", "v2", room=99))
+    journal = Journal(plan_drain(view, version="v1"))
+    journal.asked(view.rows[0], "1", outcome="started")
+    by_itself = fleet(view.rows[0], worker("a-1", "v1", calls=2, state="draining"), view.rows[2])
+    run = run_of(journal.plan, journal.progress, by_itself, NOW, "aborted")
+    assert run.done == ("v1 goes on draining (1 of 1 was asked)",)
+    assert len(run.not_done) == 1, "only to watch it"

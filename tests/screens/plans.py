@@ -209,7 +209,7 @@ INTERRUPTED = msgspec.structs.replace(
     word="interrupted",
     until=None,
     next="",
-    not_done=_LEFT,
+    not_done=("drain v2.0.0 (3 now)", "watch v2.0.0 until every worker has ended and the verdict is known"),
     why="interrupted at 14:05:10: nobody carries it out",
 )
 

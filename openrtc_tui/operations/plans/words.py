@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.durations import roughly
 from openrtc_tui.operations.plans.machine import advance
@@ -21,12 +21,16 @@ from openrtc_tui.operations.plans.plan import (
     Stop,
     Wait,
 )
+from openrtc_tui.operations.plans.sight import drains, fates, living
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from openrtc_tui.operations.plans.plan import Decision, Objection, Plan, Progress, Room, RunWord, Step
     from openrtc_tui.state.view import FleetView
+
+MOST_NAMES: Final = 4
+"""Workers named in one line."""
 
 
 def title(plan: Plan) -> str:
@@ -109,8 +113,8 @@ def run_of(  # noqa: PLR0917 - what a run is made of, in the order of advance()
         doing=_doing(plan, progress, decision) if not ended else "",
         until=decision.until if isinstance(decision, Wait) else None,
         next=step_words(following[0]) if following and not ended else "",
-        done=_done(plan, progress),
-        not_done=_not_done(plan, progress) if ended and word != "done" else (),
+        done=_done(plan, progress, view),
+        not_done=_not_done(plan, progress, view) if word not in {"running", "elsewhere", "done"} else (),
         why=why,
     )
 
@@ -187,22 +191,54 @@ def _doing(plan: Plan, progress: Progress, decision: Decision | None) -> str:  #
             return step_words(plan.steps[progress.step]) if progress.step < len(plan.steps) else ""
 
 
-def _done(plan: Plan, progress: Progress) -> tuple[str, ...]:
+def _done(plan: Plan, progress: Progress, view: FleetView) -> tuple[str, ...]:
     lines = [detail or step_words(step) for step, detail in zip(plan.steps, progress.done, strict=False)]
     if progress.step < len(plan.steps):
-        lines += _partly(plan.steps[progress.step], progress)
+        lines += _partly(plan.steps[progress.step], progress, view)
     return tuple(lines)
 
 
-def _partly(step: Step, progress: Progress) -> list[str]:
+def _partly(step: Step, progress: Progress, view: FleetView) -> list[str]:
     """What the step under way has done already, or may have."""
     if isinstance(step, DrainStep) and progress.asked:
-        yes = sum(asked.outcome in {"started", "already"} for asked in progress.asked)
-        return [f"{yes} of {len(progress.asked)} that were asked to drain said yes"]
+        return [_asked(step, progress, view)]
     if progress.op_id is not None and progress.effect in {None, "unknown"}:
         return [f"not known whether it was done: {step_words(step)}"]
     return []
 
 
-def _not_done(plan: Plan, progress: Progress) -> tuple[str, ...]:
-    return tuple(step_words(step) for step in plan.steps[progress.step :])
+def _asked(step: DrainStep, progress: Progress, view: FleetView) -> str:
+    """``v2.0.0 goes on draining (3 of 3 were asked)``: an end of the plan takes no drain back."""
+    asked = len(progress.asked)
+    total = asked + len(_unasked(step, progress, view))
+    of = f"{asked} of {total} {'was' if total == 1 else 'were'} asked"
+    yes = [entry.subject for entry in progress.asked if entry.outcome in {"started", "already"}]
+    if not yes:
+        return f"{of} to drain, and none said yes"
+    said = "" if len(yes) == asked else f", {len(yes)} said yes"
+    if all(fate.word == "over" for fate in fates(view, yes)):
+        return f"{of} to drain{said}; what drained has ended"
+    one = step.version or (yes[0].key if total == 1 else None)
+    return f"{one} goes on draining ({of}{said})" if one is not None else f"they go on draining ({of}{said})"
+
+
+def _unasked(step: DrainStep, progress: Progress, view: FleetView) -> list[str]:
+    """The names of workers that the step would ask still: those that drain by themselves it does not."""
+    asked = {entry.subject.boot_id for entry in progress.asked}
+    left = [of for of in step.subjects if of.boot_id not in asked]
+    names = [fate.subject.key for fate in fates(view, left) if fate.word in {"taking", "stale", "unheard"}]
+    if step.version is None:
+        return names
+    rows = [row for row in living(view, step.version) if row.boot_id not in asked and not drains(row)]
+    return names + [row.key for row in rows if row.key not in names]
+
+
+def _not_done(plan: Plan, progress: Progress, view: FleetView) -> tuple[str, ...]:
+    """What a plan that stopped leaves undone; a drain that was asked is done, though its calls live on."""
+    left = plan.steps[progress.step :]
+    if not left or not isinstance(step := left[0], DrainStep) or not progress.asked:
+        return tuple(step_words(step) for step in left)
+    names = _unasked(step, progress, view)
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    drain = (f"drain {', '.join(names[:MOST_NAMES])}{more}",) if names else ()
+    return (*drain, *(step_words(step) for step in left[1:]))
