@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from openrtc_tui.state.view import WorkerState
 from openrtc_tui.watched import ReadFailed
 from openrtc_tui.widgets.trail import JOURNAL, Entry, Trail, in_order
 
@@ -19,17 +20,25 @@ AT_ONCE: Final = 8
 
 
 async def read_trail(session: Session, view: FleetView) -> Trail:
-    """All there is now. A worker that does not answer is named among the problems, and the others are shown."""
+    """All there is now. A worker that does not answer is named among the problems, and the others are shown.
+
+    One that has exited answers nobody any more; it is counted, and no problem.
+    """
     gate = asyncio.Semaphore(AT_ONCE)
     entries: list[Entry] = []
     problems: list[str] = []
+    exited = {row.key for row in view.rows if row.state is WorkerState.EXITED}
+    gone: list[str] = []
 
     async def worker(key: str) -> None:
         async with gate:
             try:
                 told = await session.audit(key)
             except ReadFailed as failure:
-                problems.append(f"{key} {failure}")
+                if key in exited:
+                    gone.append(key)
+                else:
+                    problems.append(f"{key} {failure}")
                 return
         entries.extend(Entry(key, event) for event in told)
 
@@ -46,7 +55,7 @@ async def read_trail(session: Session, view: FleetView) -> Trail:
         problems.append(f"journal {failure}")
     keys = [row.key for row in view.rows if not row.closed and row.snapshot is not None]
     await asyncio.gather(*map(worker, keys))
-    return Trail(in_order(entries), tuple(sorted(problems)))
+    return Trail(in_order(entries), tuple(sorted(problems)), len(gone))
 
 
 def _subject(record: Mapping[str, Any]) -> str:

@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _secret(args: argparse.Namespace) -> int:
     """The secret alone goes to stdout: it is what the workers of that version read."""
+    if not args.version_asked:
+        raise CommandError("VERSION is empty; give the version that the workers are deployed as", Exit.USAGE)
     if not VERSION_PATTERN.fullmatch(args.version_asked):
         raise CommandError(f"{args.version_asked}: no version; letters, digits and ._+- are", Exit.USAGE)
     try:

@@ -156,6 +156,8 @@ class AuditScreen(Screen[None]):
             said = count(total, "event")
         if len(self._shown) < found:
             said += f", the newest {len(self._shown)} shown"
+        if trail is not None and trail.gone:
+            said += f", {trail.gone} exited and not asked any more"
         problem = ""
         if trail is not None and trail.problems:
             more = f" and {len(trail.problems) - 1} more" if len(trail.problems) > 1 else ""

@@ -60,15 +60,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Everything that could be read, the oldest first. ``problems`` says what could not, one line each."""
+    """Everything that could be read, the oldest first. ``problems`` says what could not, one line each.
+
+    ``gone`` counts workers that have exited and can be asked no more: what they told before stays in sight.
+    """
 
     entries: tuple[Entry, ...] = ()
     problems: tuple[str, ...] = ()
+    gone: int = 0
 
     def and_then(self, later: Trail) -> Trail:
         """Both together, each event once: what a worker told stays after it has exited."""
         known = {entry.identity: entry for entry in (*self.entries, *later.entries)}
-        return Trail(in_order(known.values()), later.problems)
+        return Trail(in_order(known.values()), later.problems, later.gone)
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -90,6 +90,36 @@ def test_a_changed_byte_is_tampered_with_the_file_and_line(capsys, worker):
     assert lines == [f"tampered: {worker}: worker.jsonl line 2: its bytes are not those that were written"]
 
 
+@pytest.mark.parametrize("text", ["hello\n", "hello", "\n", "WARNING one\n{}\n", "\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_file_that_never_was_an_audit_file_is_an_error_and_no_tampering(capsys, tmp_path, text, options):
+    other = tmp_path / "notes.txt"
+    other.write_text(text, encoding="latin-1")
+    assert cli.main(["audit", "verify", str(other), *options]) == Exit.ERROR
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{other}: not an audit file\n")
+
+
+@pytest.mark.parametrize("damage", ["first", "opening", "checkpoint", "only"])
+def test_an_audit_file_stays_one_whatever_was_done_to_it(capsys, worker, journal, damage):
+    """Nobody hides tampering by making the file look like another: one line that is left, or a checkpoint, tells."""
+    path = worker
+    lines = worker.read_bytes().splitlines(keepends=True)
+    if damage == "first":
+        worker.write_bytes(b"hello\n" + b"".join(lines[1:]))
+    elif damage == "opening":
+        worker.write_bytes(b"x" + lines[0][1:])
+    elif damage == "only":
+        worker.write_bytes(lines[0].replace(b'"hash":"', b'"hash":"x'))
+    else:
+        path = journal
+        for each in journal.parent.glob(f"{journal.name}.[0-9]*"):
+            each.unlink()
+        journal.write_bytes(b"hello\n")
+    assert cli.main(["audit", "verify", str(path)]) == Exit.TAMPERED
+    assert capsys.readouterr().out.startswith("tampered: ")
+
+
 def test_a_cut_tail_is_incomplete(capsys, journal, alice):
     journal.unlink()
     code, lines, _ = audit(capsys, "verify", journal, "--key", alice[1])

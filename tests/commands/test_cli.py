@@ -259,6 +259,9 @@ def test_keys_secret_says_what_it_lacks(tmp_path, capsys):
     assert cli.main(["-f", str(fleet), "keys", "secret", "v2"]) == Exit.ERROR
     assert "names no masters; give --master FILE" in capsys.readouterr().err
     assert cli.main(["keys", "secret", "v 2", "--master", "x"]) == Exit.USAGE
+    capsys.readouterr()
+    assert cli.main(["keys", "secret", "", "--master", "x"]) == Exit.USAGE
+    assert capsys.readouterr().err == "VERSION is empty; give the version that the workers are deployed as\n"
     (tmp_path / "open").write_text("m")
     (tmp_path / "open").chmod(0o644)
     assert cli.main(["keys", "secret", "v2", "--master", str(tmp_path / "open")]) == Exit.ERROR

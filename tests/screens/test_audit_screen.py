@@ -13,7 +13,7 @@ from openrtc_tui.app import DeployApp
 from openrtc_tui.operations.choices import promotable, returnable
 from openrtc_tui.screens.audit import MOST_SHOWN, AuditScreen, EventScreen
 from openrtc_tui.screens.main import MainScreen
-from openrtc_tui.state.view import Finding
+from openrtc_tui.state.view import Finding, WorkerState
 from openrtc_tui.trail_reader import read_trail
 from openrtc_tui.watched import ReadFailed
 from openrtc_tui.widgets.paint import Look
@@ -68,6 +68,29 @@ async def test_a_worker_that_cannot_be_read_is_named_and_the_others_are_shown() 
     trail = await read_trail(made, plans.GATED)
     assert trail.problems == ("voice-a-2 cannot be read: connection refused",)
     assert {entry.source for entry in trail.entries} == {row.key for row in plans.GATED.rows} - {"voice-a-2"}
+
+
+async def test_a_worker_that_has_exited_cannot_be_read_and_that_is_no_warning() -> None:
+    class Gone(FakeSession):
+        async def audit(self, key: str) -> Sequence[dict[str, object]]:
+            if key == view.rows[0].key:
+                raise ReadFailed("cannot be read: connection refused")
+            return self.events
+
+    first, *others = plans.GATED.rows
+    view = replace(plans.GATED, rows=(replace(first, state=WorkerState.EXITED), *others))
+    made = Gone(view)
+    trail = await read_trail(made, view)
+    assert (trail.problems, trail.gone) == ((), 1)
+    app = DeployApp(made, LOOK)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("a")
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, AuditScreen)
+        said = screen.title_line.text()
+    assert "cannot be read" not in said
+    assert "1 exited" in said, "its events are missing for a reason"
 
 
 def test_what_a_worker_told_stays_after_it_has_exited_and_is_never_shown_twice() -> None:

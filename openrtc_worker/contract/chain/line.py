@@ -119,4 +119,9 @@ def decode_line(data: bytes) -> Line:
     return Line(Head(number, digest), prev, record)
 
 
+def was_line(data: bytes) -> bool:
+    """Whether *data* begins or ends as a line of a chain does, whatever has become of it since."""
+    return data.startswith(OPENING) or _HASH.fullmatch(data, max(0, len(data) - _HASH_BYTES)) is not None
+
+
 _COMPACT: Final[dict[str, Any]] = {"ensure_ascii": True, "separators": (",", ":")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 from openrtc_worker.contract.chain.check import ChainCheck, Verification
 from openrtc_worker.contract.chain.checkpoint import read_checkpoint
 from openrtc_worker.contract.chain.files import beside, checkpoint_text, lines_of, open_file, open_in_order
-from openrtc_worker.contract.chain.line import GENESIS, BadLine, ChainError, decode_line
+from openrtc_worker.contract.chain.line import GENESIS, OPENING, BadLine, ChainError, decode_line, was_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -148,26 +149,55 @@ def verify_chain(
 
     Raises:
         ChainMissing: there is none.
-        ChainError: a file cannot be read.
+        ChainError: a file cannot be read, or never was a chain: no line of it looks like one, and no checkpoint
+            vouches for any.
     """
     check = ChainCheck()
     # before the lines: a writer at work must not seem to be behind its own checkpoint
-    _expect_checkpoint(check, Path(path), keys, None if checkpoint is None else Path(checkpoint))
+    vouched = _expect_checkpoint(check, Path(path), keys, None if checkpoint is None else Path(checkpoint))
     with ExitStack() as open_files:
-        for file in [open_files.enter_context(each) for each in open_in_order(Path(path))]:
-            name = Path(file.name).name
-            for line in lines_of(file):
-                place = f"{name} line {line.number}"
-                if not line.is_whole:
-                    check.incomplete(f"{place}: unfinished; its writer was stopped there, or is at work")
-                elif not check.take(line.data, place, opens_file=line.number == 1):
-                    return check.verdict()
-    return check.verdict()
+        files = [open_files.enter_context(each) for each in open_in_order(Path(path))]
+        _take(check, files)
+        found = check.verdict()
+        if not found.is_ok and not found.lines and not vouched and _is_foreign(files):
+            raise ChainError(f"{path}: not an audit file")
+    return found
+
+
+def _take(check: ChainCheck, files: Sequence[IO[bytes]]) -> None:
+    """Hand all lines to *check*, up to the first that was tampered with."""
+    for file in files:
+        name = Path(file.name).name
+        for line in lines_of(file):
+            place = f"{name} line {line.number}"
+            if not line.is_whole:
+                check.incomplete(f"{place}: unfinished; its writer was stopped there, or is at work")
+            elif not check.take(line.data, place, opens_file=line.number == 1):
+                return
+
+
+def _is_foreign(files: Sequence[IO[bytes]]) -> bool:
+    """Whether these never were a chain: the first line is no JSON object, and no line looks like one of a chain."""
+    lines = (line for file in files for line in lines_of(file))
+    first = next(lines, None)
+    if first is None or _is_record(first.data) or was_line(first.data):
+        return False
+    if first.data.startswith(b"\0") or (not first.is_whole and OPENING.startswith(first.data)):
+        return False  # zeros where a disk was to put the first line, or the beginning of it
+    return not any(was_line(line.data) for line in lines)
+
+
+def _is_record(data: bytes) -> bool:
+    try:
+        return isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _expect_checkpoint(
     check: ChainCheck, path: Path, keys: Mapping[str, Ed25519PublicKey] | None, named: Path | None
-) -> None:
+) -> bool:
+    """Hold the lines against the checkpoint; False when there is none."""
     kept = named or beside(path, ".checkpoint")
     token = checkpoint_text(kept)
     if token is None:
@@ -175,8 +205,9 @@ def _expect_checkpoint(
             raise ChainError(f"{kept}: no such file")
         if keys is not None:
             check.incomplete(f"{kept.name}: not here, so a cut tail could not be seen")
-        return
+        return False
     try:
         check.expect(read_checkpoint(token, keys))
     except ValueError as error:
         check.tampered(f"{kept.name}: {error}")
+    return True
