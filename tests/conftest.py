@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_textual_snapshot
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from syrupy.location import PyTestLocation
 
 TOP = Path(__file__).parent.parent
+
+# a busy machine is no failure: a property holds however long an example takes
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 class PictureExtension(pytest_textual_snapshot.SVGImageExtension):
