@@ -174,9 +174,11 @@ class SmallFleet:
     async def close(self) -> None:
         if self._callers is not None:
             self._callers.cancel()
-        for pid in (pid for member in self.members for pid in member.pids):
+        pids = [pid for member in self.members for pid in member.pids]
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+        await until(lambda: not any(self.runs(pid) for pid in pids), what="the end of all workers")
         await asyncio.gather(*(each for each in (self._callers,) if each), *self.placed, return_exceptions=True)
         for member in self.members:
             await member.proxy.stop()
