@@ -252,6 +252,9 @@ class DeployApp(App[int]):
         steering = self._session.steering
         if steering is None:
             return None
+        elsewhere = steering.elsewhere()
+        if elsewhere is not None:
+            return elsewhere
         run = steering.run
         runs = (*((run,) if run is not None else ()), *steering.interrupted())
         return next((run for run in runs if run.plan.plan_id not in self._runs_seen), None)
@@ -264,11 +267,16 @@ class DeployApp(App[int]):
         self._view = self._session.view()
         versions = promotable(self._view) if message.kind == "promote" else ()
         run = steering.run if steering is not None else None
+        elsewhere = steering.elsewhere() if steering is not None else None
         problem = ""
         if steering is None:
             problem = "the fleet is not watched yet"
         elif run is not None and run.word == "running":
             problem = "a plan is under way: A aborts it"
+        elif elsewhere is not None:
+            from openrtc_tui.widgets.rollout import name_of
+
+            problem = f"another plan is carried out now: {name_of(elsewhere.plan)} by {elsewhere.by}"
         elif message.kind == "promote" and not versions:
             problem = "no other version has a worker that is ready to take calls"
         if problem:
@@ -296,7 +304,11 @@ class DeployApp(App[int]):
             screen.show_problem(str(problem))
             return
         to = plan.to_version or wanted.version or ""
-        versions = promotable(self._view) if plan.kind == "promote" else returnable(self._view, to, plan.from_version)
+        versions = (
+            promotable(self._view)
+            if plan.kind == "promote"
+            else returnable(self._view, to, plan.from_version, steering.left)
+        )
         held = newest_manifest(self._view)
         screen.show_plan(plan, versions, held.seq if held is not None else None)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.batch import BatchResult
     from openrtc_tui.operations.request import Answer, Ask
     from openrtc_tui.state.observation import Observation
+    from openrtc_tui.state.rollout import Turn
     from openrtc_tui.state.view import FleetView, Severity
     from openrtc_worker.contract.snapshot import RuntimeSnapshot
 
@@ -103,9 +104,12 @@ class LiveFleet:
         self._inbox.empty()
         return self._fleet
 
-    def turn(self, from_version: str, to_version: str, since: float) -> None:
-        """A plan takes the fleet from one version to the other: the screen and its verdict are about that now."""
-        self.fleet.turn((from_version, to_version), since)
+    def turn(self, turn: Turn | None) -> None:
+        """A plan takes the fleet from one version to the other: the screen and its verdict are about that now.
+
+        None: no plan does, and they are about what the fleet file says, or what is alive.
+        """
+        self.fleet.turn(turn)
 
     def view(self) -> FleetView:
         """The picture of this instant."""

@@ -7,9 +7,12 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from openrtc_tui.attendance import AFTER_TROUBLE, Attendance
+from openrtc_tui.operations.choices import return_to
 from openrtc_tui.operations.executor import Executor
-from openrtc_tui.operations.history import active_before, plans_of
+from openrtc_tui.operations.history import active_before, last_rollback, newest_move, plans_of
 from openrtc_tui.operations.journal import JournalError
 from openrtc_tui.operations.plan_lock import PlanLock, PlanRunsElsewhere
 from openrtc_tui.operations.plans.build import (
@@ -21,12 +24,13 @@ from openrtc_tui.operations.plans.build import (
     plan_rollback,
     rollback_versions,
 )
-from openrtc_tui.operations.plans.plan import PublishStep
+from openrtc_tui.operations.plans.plan import Objection, PublishStep
 from openrtc_tui.operations.plans.progress import ABORTED, ENDED
 from openrtc_tui.operations.plans.sight import newest_manifest
-from openrtc_tui.operations.plans.words import run_of
+from openrtc_tui.operations.plans.words import run_of, title
 from openrtc_tui.operations.platforms.platform import PlatformError
 from openrtc_tui.operations.publisher import Publisher
+from openrtc_tui.state.rollout import Turn
 from openrtc_tui.watched import CannotSteer
 from openrtc_worker.contract.keys import KeyFileError
 
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.journal import Journal
     from openrtc_tui.operations.plans.plan import Plan, PlanKind, Run
     from openrtc_tui.operations.platforms.platform import Platform
+    from openrtc_tui.state.view import FleetView
 
 HEARING: Final = 6.0
 """Seconds in which every worker that can be reached is heard, before a plan goes on."""
@@ -78,7 +83,13 @@ class Steering:
         """Those that did not end: they are asked for many times a second."""
         self._executor: Executor | None = None
         self._busy = False
+        self._holds = False
         self._expected: dict[str, int] = {}
+        self._since = clock()
+        self._turned_by: str | None = None
+        """The plan by which the fleet was turned last."""
+        self._followed: str | None = None
+        """The plan that was carried out elsewhere at the last look."""
         self._beside = Attendance(
             live,
             live.journal,
@@ -104,7 +115,8 @@ class Steering:
         """
         if not self._open:
             return ()
-        holder = self._lock.holder()
+        held = self._lock.holder()
+        holder = held.plan_id if held is not None else None
         here = self._executor.plan.plan_id if self._executor is not None and self._busy else None
         view, now = self._live.view(), self._clock()
         return tuple(
@@ -112,6 +124,26 @@ class Steering:
             for found in self._open
             if found.plan.plan_id not in {holder, here}
         )
+
+    def elsewhere(self) -> Run | None:
+        """The plan that another process carries out now, as far as the journal was read; its word is *elsewhere*."""
+        found, who = self._carried_out_elsewhere()
+        if found is None:
+            return None
+        run = run_of(found.plan, found.progress, self._live.view(), self._clock())
+        return msgspec.structs.replace(run, word="elsewhere", by=who)
+
+    def _carried_out_elsewhere(self) -> tuple[JournaledPlan | None, str]:
+        holder = self._lock.holder() if self._open and not self._holds else None
+        if holder is None:
+            return None, ""
+        return next((found for found in self._open if found.plan.plan_id == holder.plan_id), None), holder.who
+
+    @property
+    def left(self) -> str | None:
+        """The version that the newest rollback left; None where there was none, or it was promoted since."""
+        last = last_rollback(self._plans.values())
+        return last.plan.from_version if last is not None else None
 
     async def recall(self) -> tuple[Record, ...]:
         """Read the journal anew and return its lines; raises CannotSteer when it cannot be read."""
@@ -123,7 +155,38 @@ class Steering:
         self._open = tuple(found for found in self._plans.values() if not found.ended)
         self._beside.know(records)
         self._forget_what_ended_elsewhere()
+        self._follow()
         return records
+
+    def _follow(self) -> None:
+        """Let the fleet go the way of the plan that is carried out now, whoever does, else of the newest that did."""
+        if self._busy:
+            return  # it was turned when that began
+        before = self._plans.get(self._followed or "")
+        if before is not None and before.ended:
+            self._live.say(
+                f"{title(before.plan)}: {before.word}",
+                f"carried out elsewhere by {before.begun.get('actor')}",
+                "info" if before.word == "done" else "warning",
+            )
+        found, _ = self._carried_out_elsewhere()
+        self._followed = found.plan.plan_id if found is not None else None
+        moved = found if found is not None and found.moves else newest_move(self._plans.values())
+        if moved is None:
+            self._turn(None)
+        else:
+            self._turn(moved.plan, past=moved.ended and moved.begun["timestamp"] < self._since)
+
+    def _turn(self, plan: Plan | None, *, past: bool = False) -> None:
+        """Once for each plan: the fleet file may say otherwise since."""
+        plan_id = plan.plan_id if plan is not None else None
+        if plan_id == self._turned_by:
+            return
+        self._turned_by = plan_id
+        turn = None
+        if plan is not None and plan.from_version is not None and plan.to_version is not None:
+            turn = Turn((plan.from_version, plan.to_version), plan.made_at, past)
+        self._live.turn(turn)
 
     def _forget_what_ended_elsewhere(self) -> None:
         """A plan that was interrupted here is no plan of ours once it was given up, or gone on with by another."""
@@ -199,7 +262,7 @@ class Steering:
                 )
             else:
                 history = active_before(records)
-                good, left = rollback_versions(view, version, bad=bad, history=history)
+                good, left = self._rollback_versions(view, version, bad, history)
                 made = plan_rollback(
                     view,
                     good,
@@ -215,10 +278,24 @@ class Steering:
                     reason=reason,
                     operator=self._operator,
                 )
+                if good == self.left:
+                    warning = Objection(code="left_before", text=f"{good} is what the last rollback left")
+                    made = msgspec.structs.replace(made, objections=(*made.objections, warning))
         except (PlanError, PlatformError) as error:
             raise CannotSteer(str(error)) from None
         self._expected[made.plan_id] = held.seq if held is not None else 0
         return made
+
+    def _rollback_versions(
+        self, view: FleetView, version: str | None, bad: str | None, history: Sequence[Sequence[str]]
+    ) -> tuple[str, str]:
+        """(good, bad) of a rollback: by itself not to the version that the last one left."""
+        good, left = rollback_versions(view, version, bad=bad, history=history)
+        if version is None and bad is None:
+            chosen = return_to(view, good, left, last_rollback(self._plans.values()))
+            if chosen != good:
+                return rollback_versions(view, chosen, history=history)
+        return good, left
 
     async def _facts(self, good: str) -> PlatformFacts | None:
         platform = self._beside.platform
@@ -297,7 +374,11 @@ class Steering:
             raise CannotSteer("watching only: nothing is asked of any worker")
         try:
             with self._lock.held(plan_id, self._operator):
-                yield
+                self._holds = True
+                try:
+                    yield
+                finally:
+                    self._holds = False
         except (PlanRunsElsewhere, JournalError) as error:
             raise CannotSteer(str(error)) from None
 
@@ -313,8 +394,8 @@ class Steering:
             clock=self._clock,
             sleep=self._sleep,
         )
-        if plan.kind != "drain" and plan.from_version is not None and plan.to_version is not None:
-            self._live.turn(plan.from_version, plan.to_version, plan.made_at)
+        if plan.kind != "drain":
+            self._turn(plan)
         before, self._executor, self._busy = self._executor, executor, True
         try:
             async with self._beside.attended(), self._beside.pods_kept(plan.plan_id):
@@ -323,6 +404,7 @@ class Steering:
             self._busy = False
         if not executor.begun:
             self._executor = before
+            self._follow()
             raise CannotSteer(run.why)
         with suppress(CannotSteer):  # what came of the plan is known whether or not the journal can be read now
             await self.recall()

@@ -37,6 +37,13 @@ class Steering(Protocol):
     def interrupted(self) -> tuple[Run, ...]:
         """Plans of this fleet that were begun, did not end, and that nobody carries out now; the oldest first."""
 
+    def elsewhere(self) -> Run | None:
+        """The plan of this fleet that another process carries out now; its word is *elsewhere*."""
+
+    @property
+    def left(self) -> str | None:
+        """The version that the newest rollback left; None where there was none, or it was promoted since."""
+
     async def plan(
         self,
         kind: PlanKind,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openrtc_tui.operations.capacity import is_ours
-from openrtc_tui.operations.plans.sight import newest_manifest
+from openrtc_tui.operations.capacity import is_ours, is_ready
+from openrtc_tui.operations.plans.sight import is_living, living, newest_manifest
 
 if TYPE_CHECKING:
+    from openrtc_tui.operations.history import JournaledPlan
     from openrtc_tui.state.view import FleetView
 
 
@@ -23,7 +24,28 @@ def promotable(view: FleetView) -> tuple[str, ...]:
     return tuple(sorted(ready - alone, key=lambda version: (version != wanted, version)))
 
 
-def returnable(view: FleetView, resolved: str, leaving: str | None) -> tuple[str, ...]:
-    """The versions that a rollback away from *leaving* could go to: *resolved* first, then whatever else was seen."""
+def returnable(view: FleetView, resolved: str, leaving: str | None, bad: str | None = None) -> tuple[str, ...]:
+    """The versions that a rollback away from *leaving* could go to: *resolved* first, then whatever else was seen.
+
+    *bad*, which the last rollback left, comes last; also where that rollback is what is offered once more.
+    """
     seen = {row.version for row in view.rows if row.version is not None and is_ours(row)}
-    return (resolved, *sorted(seen - {resolved, leaving}))
+    others = seen - {resolved, *({leaving} if leaving != bad else ())}
+    return (resolved, *sorted(others, key=lambda version: (version == bad, version)))
+
+
+def return_to(view: FleetView, resolved: str, leaving: str, last: JournaledPlan | None) -> str:
+    """Where a rollback away from *leaving* goes to, where nobody says: not to what the *last* one left, if it can.
+
+    *resolved* is what was active before. Where that is the version that the last rollback left: the version that it
+    went to, if it stopped before its end and there is still something to drain, else another one that lives. There
+    may be none: then it is *resolved* all the same.
+    """
+    if last is None or last.plan.from_version != resolved:
+        return resolved
+    if last.word != "done" and last.plan.to_version == leaving and living(view, resolved):
+        return leaving
+    rows = [row for row in view.rows if row.version is not None and is_living(row) and is_ours(row)]
+    ready = {row.version for row in rows if is_ready(row)}
+    others = {row.version for row in rows if row.version is not None} - {resolved, leaving}
+    return min(others, key=lambda version: (version not in ready, version), default=resolved)

@@ -21,6 +21,9 @@ Record = dict[str, Any]
 TAKEN: Final = frozenset({"started", "already"})
 """Outcomes that mean yes."""
 
+MAYBE: Final = TAKEN | {"unknown"}
+"""Outcomes that do not mean no."""
+
 SETTLED_AFTER: Final = 60.0
 """Seconds after which a single request without an outcome is *interrupted*: nobody sends one for half as long."""
 
@@ -44,6 +47,25 @@ class JournaledPlan:
     @property
     def begun(self) -> Record:
         return self.records[0]
+
+    @property
+    def word(self) -> str:
+        """What it ended as, ``done`` or another; empty while it did not end."""
+        return next(
+            (str(record.get("word")) for record in reversed(self.records) if record.get("event") == ENDED), ""
+        )
+
+    @property
+    def moves(self) -> bool:
+        """Whether it takes the calls to a version, or did; one that failed before anything was done did not.
+
+        A plan that did not end may yet, and what nobody knows the outcome of may have.
+        """
+        if self.plan.kind == "drain" or self.plan.to_version is None:
+            return False
+        return self.word in {"", "done"} or any(
+            record.get("event") == OUTCOME and record.get("outcome") in MAYBE for record in self.records
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +110,26 @@ def plans_of(records: Iterable[Record]) -> dict[str, JournaledPlan]:
         if plan_id in plans:
             lines.setdefault(plan_id, []).append(record)
     return {plan_id: JournaledPlan(plan=plan, records=tuple(lines[plan_id])) for plan_id, plan in plans.items()}
+
+
+def newest_move(plans: Iterable[JournaledPlan]) -> JournaledPlan | None:
+    """The plan, of *plans* in the order of their beginnings, that took the calls where they go now."""
+    return next((found for found in reversed(tuple(plans)) if found.moves), None)
+
+
+def last_rollback(plans: Iterable[JournaledPlan]) -> JournaledPlan | None:
+    """The newest rollback, of *plans* in the order of their beginnings; None where there is none that still counts.
+
+    Whoever promotes the version that it left has said that this one is good after all.
+    """
+    promoted: set[str | None] = set()
+    for found in reversed(tuple(plans)):
+        if not found.moves:
+            continue
+        if found.plan.kind == "rollback":
+            return found if found.plan.from_version not in promoted else None
+        promoted.add(found.plan.to_version)
+    return None
 
 
 def publications(records: Iterable[Mapping[str, Any]]) -> tuple[Publication, ...]:

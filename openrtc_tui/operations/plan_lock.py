@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from openrtc_tui.operations.journal import JournalError, file_name_of
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 _TRIES: Final = 10
 _PAUSE: Final = 0.01
 """Whoever only looks holds the lock for a moment: that is waited for, and nothing longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who carries out the plan ``plan_id`` now; ``who`` for people: ``alice, process 4711``."""
+
+    plan_id: str
+    who: str
 
 
 class PlanRunsElsewhere(Exception):  # noqa: N818 - an outcome, told in its words
@@ -55,8 +64,8 @@ class PlanLock:
         finally:
             os.close(descriptor)
 
-    def holder(self) -> str | None:
-        """The ``plan_id`` of the plan that somebody carries out now; None when nobody does."""
+    def holder(self) -> Holder | None:
+        """Who carries out a plan now, be it this process or another; None when nobody does."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -64,7 +73,8 @@ class PlanLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _words(descriptor).partition(" ")[0]
+            plan_id, _, who = _words(descriptor).partition(" of ")
+            return Holder(plan_id, who)
         finally:
             os.close(descriptor)
         return None

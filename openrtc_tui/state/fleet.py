@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from openrtc_tui.state.judgement import Judgement
     from openrtc_tui.state.membership import Verifier
     from openrtc_tui.state.observation import Target
-    from openrtc_tui.state.rollout import Pair
+    from openrtc_tui.state.rollout import Pair, Turn
     from openrtc_tui.state.worker import Source, Worker
 
 CLOCK_SET_BACK: Final = 1.0
@@ -80,8 +80,8 @@ class Fleet:
         self.beat = beat
         self.named_rollout = rollout
         self.inferred_rollout: Pair | None = None
-        self.turned: tuple[Pair, float] | None = None
-        """The versions between which a plan takes the fleet another way than these two say, and since when."""
+        self.turned: Turn | None = None
+        """A plan that takes the fleet another way than these two say."""
         self.clock_text = clock_text
         self.verifier = verifier
         self.identities = Identities()
@@ -124,10 +124,14 @@ class Fleet:
         for worker in self.workers.values():
             worker.due = float("-inf")
 
-    def turn(self, pair: Pair, at: float) -> None:
-        """A plan that began *at* takes the fleet from one version to the other: a rollback turns a rollout round."""
-        usual = self.named_rollout or self.inferred_rollout
-        self.turned = None if pair == usual else (pair, at)
+    @property
+    def usual_rollout(self) -> Pair | None:
+        """What the fleet file says, else what was inferred: where no plan says otherwise."""
+        return self.named_rollout or self.inferred_rollout
+
+    def turn(self, turn: Turn | None) -> None:
+        """A plan takes the fleet from one version to the other: a rollback turns a rollout round; None: none does."""
+        self.turned = turn if turn is not None and (turn.past or turn.holds(self.usual_rollout)) else None
         self.judgement = None
 
     def orphans(self, targets: Sequence[Target]) -> tuple[Target, ...]:
@@ -199,7 +203,7 @@ class Fleet:
         """Keep of a boot that is over what it adds to the numbers."""
         if boot.boot_id is not None and self.boots.get(boot.boot_id) is boot:
             del self.boots[boot.boot_id]
-        self.remains.add(boot, keep=self.named_rollout or self.inferred_rollout or ())
+        self.remains.add(boot, keep=self.usual_rollout or ())
         self.judgement = None
 
     def remove(self, worker: Worker, now: float) -> None:

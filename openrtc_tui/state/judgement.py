@@ -43,7 +43,8 @@ class Judgement:
         forgotten = 0
         if pair is not None:
             turned = fleet.turned
-            self.began = turned[1] if turned is not None and turned[0] == pair else self._beginning(pair[1])
+            by_plan = turned is not None and turned.pair == pair and turned.holds(fleet.usual_rollout)
+            self.began = turned.since if turned is not None and by_plan else self._beginning(pair[1])
         for boot, worker in self._boots():
             self._take(boot, worker)
         for version, remnant in fleet.remains.by_version.items():

@@ -64,10 +64,14 @@ def _look_for_takers(fleet: Fleet, now: float) -> None:
 
 def _rollout_pair(fleet: Fleet) -> Pair | None:
     """Where a plan goes, else what the fleet file says, else what was inferred, until a third version appears."""
-    if fleet.turned is not None:
-        return fleet.turned[0]
-    if fleet.named_rollout is not None:
-        return fleet.named_rollout
+    turned = fleet.turned
+    if turned is not None and not turned.past:
+        return turned.pair
+    usual = fleet.named_rollout or _inferred(fleet)
+    return turned.pair if turned is not None and turned.holds(usual) else usual
+
+
+def _inferred(fleet: Fleet) -> Pair | None:
     chosen, alive = fleet.inferred_rollout, fleet.versions.alive()
     if chosen is None or not alive.keys() <= set(chosen):
         fleet.inferred_rollout = infer(_ages(fleet, alive), complete=not fleet.awaited)

@@ -15,6 +15,23 @@ Pair: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A plan takes the fleet from one version to the other since ``since``, Unix seconds.
+
+    ``past``: the plan was over before anybody looked here. It turns round the rollout that it was about, and is
+    none by itself: its versions may be long gone.
+    """
+
+    pair: Pair
+    since: float
+    past: bool = False
+
+    def holds(self, usual: Pair | None) -> bool:
+        """Whether it says more than *usual*, which the fleet file says, or what is alive."""
+        return usual == self.pair[::-1] if self.past else usual != self.pair
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
     """What is seen of one version that has a living boot: whether any drains, and when its oldest boot began."""
 

@@ -28,6 +28,7 @@ MOST_DOING: Final = 3
 _KINDS: Final[Mapping[PlanKind, str]] = {"drain": "DRAIN", "promote": "PROMOTION", "rollback": "ROLLBACK"}
 _ROLES: Final[Mapping[RunWord, Role]] = {
     "running": "strong",
+    "elsewhere": "strong",
     "interrupted": "warning",
     "done": "good",
     "failed": "bad",
@@ -38,7 +39,7 @@ _ROLES: Final[Mapping[RunWord, Role]] = {
 
 def stopped(run: Run) -> bool:
     """Whether nothing of it goes on by itself."""
-    return run.word != "running"
+    return run.word not in {"running", "elsewhere"}
 
 
 def run_lines(
@@ -52,13 +53,13 @@ def run_lines(
 def _heading(run: Run, setting: Setting, look: Look, width: int, *, read_only: bool) -> Line:
     steps = len(run.plan.steps)
     at = min(run.progress.step + 1, steps)
-    said = {"running": f"step {at} of {steps}", "done": f"DONE, {steps} of {steps} steps"}.get(
-        run.word, f"{run.word.upper()} at step {at} of {steps}"
-    )
+    said = f"step {at} of {steps}"
+    if stopped(run):
+        said = f"DONE, {steps} of {steps} steps" if run.word == "done" else f"{run.word.upper()} at {said}"
     left = [Span("  "), Span(_KINDS[run.plan.kind], "muted", bold=True), *_versions(run.plan, setting, look, width)]
     left += [Span("   "), Span(said, _ROLES[run.word], bold=True), Span(_times(run, setting.now), "muted")]
-    if run.word == "running":
-        keys = [] if read_only else [("A", "Abort")]
+    if not stopped(run):
+        keys = [("A", "Abort")] if run.word == "running" and not read_only else []
     elif run.word == "interrupted" and not read_only:
         keys = [("r", "Resume"), ("esc", "Give up")]
     else:
@@ -91,7 +92,11 @@ def _under_way(run: Run, width: int, room: int) -> list[Line]:
     told = textwrap.wrap(run.doing, max(1, width - LABEL - 4)) or [""]
     told = [*told[: most - 1], *filter(None, [" ".join(told[most - 1 :])])]
     lines = [_labelled("" if number else "now", [Span(line)], width) for number, line in enumerate(told)]
-    return [*lines, _labelled("next", [Span(run.next, "muted")], width)] if run.next else lines
+    if run.next:
+        lines.append(_labelled("next", [Span(run.next, "muted")], width))
+    if run.by:
+        lines.append(_labelled("by", [Span(run.by, "strong"), Span(": nothing is asked from here", "muted")], width))
+    return lines
 
 
 def _ended(run: Run, width: int, room: int) -> list[Line]:

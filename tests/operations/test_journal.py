@@ -10,7 +10,16 @@ import threading
 import pytest
 
 from openrtc_tui.operations.batch import run_batch
-from openrtc_tui.operations.history import active_before, highest_seq, open_requests, publications, puts_of
+from openrtc_tui.operations.history import (
+    active_before,
+    highest_seq,
+    last_rollback,
+    newest_move,
+    open_requests,
+    plans_of,
+    publications,
+    puts_of,
+)
 from openrtc_tui.operations.journal import Journal, JournalError, file_name_of, journal_path, state_folder
 from openrtc_tui.operations.journaled import JournaledSender
 from openrtc_tui.operations.operator import Operator
@@ -226,3 +235,53 @@ def test_a_single_request_is_interrupted_once_nobody_can_still_be_sending_it():
         an_intent("planned", "drain", plan_id="p", **of),
     ]
     assert [record["op_id"] for record in open_requests(records, 1_000.0)] == ["old"]
+
+
+# -- where the calls went by plans
+
+
+def planned(kind, to, away, *, word="done", done=True, reason=None):
+    """The lines of one plan, *done*: something of it was."""
+    plan_id = f"{kind} {away} {to} {word}"
+    plan = {"plan_id": plan_id, "kind": kind, "fleet": "eu", "made_at": 1.0, "steps": [], "to_version": to}
+    lines = [{"event": "plan.begun", "timestamp": 1.0, "plan": {**plan, "from_version": away, "reason": reason}}]
+    if done:
+        lines += [an_intent(plan_id, "publish"), an_outcome(plan_id)]
+    if word:
+        lines.append({"event": "plan.ended", "word": word})
+    return [line | {"plan_id": plan_id} for line in lines]
+
+
+V2, BACK = planned("promote", "v2", "v1"), planned("rollback", "v1", "v2")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], None),
+        (V2, ("v1", "v2")),
+        (V2 + BACK, ("v2", "v1")),
+        (V2 + BACK + planned("promote", "v2", "v1", word=""), ("v1", "v2")),
+        (V2 + planned("rollback", "v1", "v2", word="", done=False), ("v2", "v1")),
+        (V2 + planned("rollback", "v1", "v2", word="aborted"), ("v2", "v1")),
+        (V2 + planned("rollback", "v1", "v2", word="failed", done=False), ("v1", "v2")),
+        (V2 + BACK + planned("drain", None, "v3"), ("v2", "v1")),
+    ],
+    ids=["nothing", "promoted", "back", "again", "under way", "aborted", "failed", "drained"],
+)
+def test_the_calls_went_where_the_newest_plan_took_them_that_did_anything(lines, expected):
+    found = newest_move(plans_of(lines).values())
+    assert (found and (found.plan.from_version, found.plan.to_version)) == expected
+
+
+def test_a_version_that_a_rollback_left_is_good_again_once_somebody_promoted_it():
+    def left(lines):
+        found = last_rollback(plans_of(lines).values())
+        return found and found.plan.from_version
+
+    assert left(V2) is None
+    assert left(V2 + BACK) == "v2"
+    assert left(V2 + BACK + planned("promote", "v3", "v1")) == "v2"
+    assert left(V2 + BACK + planned("promote", "v2", "v1", word="failed", done=False)) == "v2"
+    assert left(V2 + BACK + planned("promote", "v2", "v1", word="aborted")) is None
+    assert left(V2 + planned("rollback", "v1", "v2", word="failed", done=False)) is None

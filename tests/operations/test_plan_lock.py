@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from openrtc_tui.operations.journal import JournalError
-from openrtc_tui.operations.plan_lock import PlanLock, PlanRunsElsewhere
+from openrtc_tui.operations.plan_lock import Holder, PlanLock, PlanRunsElsewhere
 
 
 def test_another_is_told_which_plan_of_whom_and_in_which_process(tmp_path):
     with PlanLock("eu", tmp_path).held("p1", "alice"):
-        assert PlanLock("eu", tmp_path).holder() == "p1"
+        assert PlanLock("eu", tmp_path).holder() == Holder("p1", f"alice, process {os.getpid()}")
         assert PlanLock("us", tmp_path).holder() is None
         with (
             pytest.raises(PlanRunsElsewhere, match=f"plan p1 of alice, process {os.getpid()}"),
@@ -24,7 +24,7 @@ def test_another_is_told_which_plan_of_whom_and_in_which_process(tmp_path):
             pass
     assert PlanLock("eu", tmp_path).holder() is None
     with PlanLock("eu", tmp_path).held("p2", "bob"):
-        assert PlanLock("eu", tmp_path).holder() == "p2"
+        assert PlanLock("eu", tmp_path).holder().plan_id == "p2"
 
 
 def test_a_killed_process_gives_it_back(tmp_path):
@@ -37,7 +37,7 @@ def test_a_killed_process_gives_it_back(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"held\n"
-        assert PlanLock("eu", tmp_path).holder() == "p1"
+        assert PlanLock("eu", tmp_path).holder().plan_id == "p1"
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert PlanLock("eu", tmp_path).holder() is None

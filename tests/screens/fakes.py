@@ -30,10 +30,16 @@ class FakeSteering:
         self.abandoned: list[str] = []
         self.run: Run | None = None
         self.stopped: tuple[Run, ...] = ()
+        self.others: Run | None = None
+        """What another process carries out."""
+        self.left: str | None = None
         self.refusal = ""
         """When set, nothing is carried out, and this is why."""
         self.hold: asyncio.Event | None = None
         """When set, no plan comes before it is."""
+
+    def elsewhere(self) -> Run | None:
+        return self.others
 
     def interrupted(self) -> tuple[Run, ...]:
         return self.stopped

@@ -202,6 +202,8 @@ RUNNING = Run(
     done=("manifest 8 published: v1.0.0 alone takes new calls", "v2.0.0 takes no new call since 14:05:10"),
 )
 
+ELSEWHERE = msgspec.structs.replace(RUNNING, word="elsewhere", by="alice, process 4711")
+
 _LEFT = ("drain v2.0.0 in waves of 5: 3 workers with 19 calls", "watch v2.0.0 until its verdict is known")
 
 INTERRUPTED = msgspec.structs.replace(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrtc_tui.app import DeployApp
-from openrtc_tui.operations.choices import promotable, returnable
+from openrtc_tui.operations.choices import promotable, return_to, returnable
+from openrtc_tui.operations.history import JournaledPlan
 from openrtc_tui.screens.audit import MOST_SHOWN, AuditScreen, EventScreen
 from openrtc_tui.screens.main import MainScreen
 from openrtc_tui.state.view import Finding, WorkerState
@@ -223,3 +224,30 @@ def test_a_version_whose_workers_are_strangers_is_never_offered() -> None:
 def test_without_a_manifest_the_version_that_the_rollout_goes_to_is_offered_first() -> None:
     rows = tuple(replace(row, ready_to_take=True) for row in fleets.MID_DRAIN.rows)
     assert promotable(replace(fleets.MID_DRAIN, rows=rows)) == ("v2.0.0", "v1.0.0")
+
+
+def a_rollback(word: str) -> JournaledPlan:
+    """From v2.0.0 to v1.0.0, and what it ended as."""
+    lines = ({"event": "plan.begun"}, {"event": "plan.ended", "word": word})
+    return JournaledPlan(plan=plans.ROLLBACK, records=lines)
+
+
+def test_a_rollback_does_not_go_by_itself_to_the_version_that_the_last_one_left() -> None:
+    view, done, aborted = plans.left_behind(), a_rollback("done"), a_rollback("aborted")
+    third = plans.holding(replace(view.rows[0], key="voice-c-1", version="v3.0.0"), 8, "v1.0.0")
+    more = replace(view, rows=(*view.rows, third))
+    assert return_to(view, "v1.0.0", "v2.0.0", None) == "v1.0.0", "nothing was rolled back"
+    assert return_to(more, "v1.0.0", "v3.0.0", done) == "v1.0.0", "and that was not the bad one"
+    assert return_to(more, "v2.0.0", "v1.0.0", done) == "v3.0.0"
+    assert return_to(view, "v2.0.0", "v1.0.0", done) == "v2.0.0", "there is no other"
+    assert return_to(more, "v2.0.0", "v1.0.0", aborted) == "v1.0.0", "it is gone on with"
+    gone = replace(more, rows=tuple(row for row in more.rows if row.version != "v2.0.0"))
+    assert return_to(gone, "v2.0.0", "v1.0.0", aborted) == "v3.0.0", "nothing of it is left to do"
+
+
+def test_the_version_that_the_last_rollback_left_is_offered_last_and_to_whoever_wants_it_only() -> None:
+    view = plans.left_behind()
+    third = plans.holding(replace(view.rows[0], key="voice-c-1", version="v3.0.0"), 8, "v1.0.0")
+    view = replace(view, rows=(*view.rows, third))
+    assert returnable(view, "v3.0.0", "v1.0.0", "v2.0.0") == ("v3.0.0", "v2.0.0")
+    assert returnable(view, "v1.0.0", "v2.0.0", "v2.0.0") == ("v1.0.0", "v3.0.0", "v2.0.0")

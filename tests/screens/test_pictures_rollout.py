@@ -33,6 +33,8 @@ def screen(
         session.steering.plans[plan.kind, None if plan.kind == "rollback" else plan.to_version] = plan
     if run is not None and run.word == "interrupted":
         session.steering.stopped = (run,)
+    elif run is not None and run.word == "elsewhere":
+        session.steering.others = run
     else:
         session.steering.run = run
     session.written = plans.JOURNAL
@@ -58,7 +60,7 @@ def test_promotion(snap_compare: Compare, name: str, size: tuple[int, int]) -> N
 
 
 @both
-@pytest.mark.parametrize("name", ["RUNNING", "INTERRUPTED", "FAILED", "DONE"])
+@pytest.mark.parametrize("name", ["RUNNING", "ELSEWHERE", "INTERRUPTED", "FAILED", "DONE"])
 def test_plan(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
     app = screen(view=plans.left_behind(), run=getattr(plans, name))
     assert snap_compare(app, terminal_size=size, run_before=lambda pilot: beat(app, pilot))

@@ -364,6 +364,40 @@ async def test_a_plan_under_way_says_what_it_does_since_when_and_what_comes_next
     assert "A Abort" in said
 
 
+async def test_a_plan_that_another_process_carries_out_is_seen_and_nothing_else_is_begun_meanwhile() -> None:
+    app, steering = on(plans.ROLLBACK)
+    steering.run = plans.DONE
+    steering.others = plans.ELSEWHERE
+    async with app.run_test(size=(120, 40)) as pilot:
+        said = await beat(app, pilot)
+        await pilot.press("R", "P", "A", "r")
+        assert isinstance(app.screen, MainScreen), "one plan at a time, and this one is not ours"
+        refused = "another plan is carried out now: rollback to v1.0.0 by alice, process 4711"
+        assert main_screen(app).results.text().count(refused) == 2
+        await pilot.press("escape", "escape")
+        assert await beat(app, pilot) == said, "it is seen as long as it goes on"
+        steering.others = None
+        assert "DONE" in await beat(app, pilot)
+    assert "ROLLBACK  v2.0.0 → v1.0.0   step 3 of 4  for 54s, gives up in 29m" in said
+    assert "now       drains v2.0.0, wave 1 of 1: 19 of 27 calls live on 3 workers" in said
+    assert "by        alice, process 4711: nothing is asked from here" in said
+    assert "Abort" not in said
+    assert "Dismiss" not in said
+    assert (steering.wanted, steering.aborted, steering.resumed, steering.abandoned) == ([], 0, [], [])
+
+
+async def test_what_the_last_rollback_left_is_the_last_choice_of_the_next() -> None:
+    app, steering = on(plans.ROLLBACK, view=plans.left_behind())
+    steering.left = "v2.0.0"
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("R")
+        await pilot.pause()
+        assert "Roll back to v1.0.0?" in plan_screen(app).title_line.text()
+        assert "1 of 2" in plan_screen(app).title_line.text()
+        await pilot.press("down")
+    assert steering.wanted == [("rollback", None), ("rollback", "v2.0.0")]
+
+
 async def test_aborting_asks_first_and_cannot_be_done_by_accident() -> None:
     app, steering = on()
     steering.run = plans.RUNNING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from openrtc_tui.state.observation import Target
+from openrtc_tui.state.rollout import Turn
 from openrtc_tui.state.verdict import combine, total
 from openrtc_tui.state.view import Verdict, VerdictWord
 from tests.state.scenes import START, Scene, plain, report
@@ -454,7 +455,7 @@ def test_a_rollback_turns_the_rollout_round_until_the_file_says_otherwise():
     scene = rollout("a", "b")
     scene.hear("a", old("1", "serving"))
     scene.hear("b", new("2", live=2))
-    scene.fleet.turn(("v2", "v1"), scene.now)
+    scene.fleet.turn(Turn(("v2", "v1"), scene.now))
     turned = scene.view().rollout
     assert turned is not None
     assert (turned.from_version, turned.to_version, turned.started_at) == ("v2", "v1", scene.now)
@@ -467,12 +468,32 @@ def test_a_rollback_turns_the_rollout_round_until_the_file_says_otherwise():
     assert scene.view().rollout.to_version == "v3"
 
 
+def test_a_rollback_that_was_over_before_anybody_looked_turns_round_only_the_rollout_that_it_was_about():
+    scene = Scene("a", "b")
+    scene.fleet.turn(Turn(("v2", "v1"), scene.now - 60, past=True))
+    assert scene.view().rollout is None, "by itself it is none"
+    scene.hear("a", old("1", "serving", uptime_seconds=900.0))
+    scene.hear("b", new("2", "serving", uptime_seconds=300.0))
+    turned = scene.view().rollout
+    assert turned is not None
+    assert (turned.from_version, turned.to_version, turned.started_at) == ("v2", "v1", START - 60)
+    scene.targets("a", "c")
+    scene.hear("c", report("3", version="v3", state="serving", uptime_seconds=5.0))
+    later = scene.view().rollout
+    assert later is not None
+    assert (later.from_version, later.to_version) == ("v1", "v3"), "nobody rolled that back"
+    scene.fleet.turn(Turn(("v3", "v1"), scene.now))
+    assert scene.view().rollout.from_version == "v3"
+    scene.fleet.turn(None)
+    assert scene.view().rollout.from_version == "v1", "that plan changed nothing"
+
+
 def test_promoting_again_turns_a_rollback_round():
     scene = rollout("a", "b")
     scene.hear("a", old("1", "serving"))
     scene.hear("b", new("2"))
     began = scene.view().rollout.started_at
-    scene.fleet.turn(("v2", "v1"), scene.now)
-    scene.fleet.turn(("v1", "v2"), scene.now)
+    scene.fleet.turn(Turn(("v2", "v1"), scene.now))
+    scene.fleet.turn(Turn(("v1", "v2"), scene.now))
     assert scene.view().rollout.started_at == began
     assert scene.view().rollout.from_version == "v1"

@@ -268,11 +268,11 @@ class Finish(_Data, frozen=True, kw_only=True):
 
 Decision: TypeAlias = Publish | Start | Drain | Wait | StepDone | Stop | Finish
 
-RunWord = Literal["running", "interrupted", "done", "failed", "violated", "aborted"]
+RunWord = Literal["running", "elsewhere", "interrupted", "done", "failed", "violated", "aborted"]
 
 
 class Run(_Data, frozen=True, kw_only=True):
-    """A plan under way as screens and commands show it."""
+    """A plan under way as screens and commands show it. *elsewhere*: another process carries it out, ``by`` whom."""
 
     plan: Plan
     progress: Progress
@@ -287,3 +287,5 @@ class Run(_Data, frozen=True, kw_only=True):
     not_done: tuple[str, ...] = ()
     """For a plan that stopped: what was not."""
     why: str = ""
+    by: str = ""
+    """``alice, process 4711``."""
