@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.platforms.platform import Platform
     from openrtc_tui.state.view import FleetView
 
+LEFT_BEFORE: Final = "left_before"
+"""``code`` of the warning that a rollback goes to what the last one left."""
+
 HEARING: Final = 6.0
 """Seconds in which every worker that can be reached is heard, before a plan goes on."""
 
@@ -279,7 +282,7 @@ class Steering:
                     operator=self._operator,
                 )
                 if good == self.left:
-                    warning = Objection(code="left_before", text=f"{good} is what the last rollback left")
+                    warning = Objection(code=LEFT_BEFORE, text=f"{good} is what the last rollback left")
                     made = msgspec.structs.replace(made, objections=(*made.objections, warning))
         except (PlanError, PlatformError) as error:
             raise CannotSteer(str(error)) from None

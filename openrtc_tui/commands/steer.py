@@ -14,7 +14,7 @@ from openrtc_tui.operations.plans.plan import PublishStep
 from openrtc_tui.operations.plans.sight import lost_meanwhile, names
 from openrtc_tui.state.verdict import combine
 from openrtc_tui.state.view import Verdict, VerdictWord
-from openrtc_tui.steering import Steering
+from openrtc_tui.steering import LEFT_BEFORE, Steering
 from openrtc_tui.watched import CannotSteer
 from openrtc_tui.widgets.words import clock_time, count, time_left
 
@@ -103,6 +103,8 @@ async def _confirmed(args: argparse.Namespace, plan: Plan) -> None:
         told = "\n".join(f"refused: {each.text}; --override {each.override} does it all the same" for each in missing)
         raise CommandError(told, Exit.REFUSED)
     if args.yes and not missing:
+        if args.command == "rollback" and args.version_asked is None:
+            _refuse_the_bad_one(plan)
         return
     if not can_ask():
         raise CommandError("no terminal to confirm on: give --yes, or look first with --plan", Exit.REFUSED)
@@ -115,6 +117,14 @@ async def _confirmed(args: argparse.Namespace, plan: Plan) -> None:
         said_yes = (await ask(f"{args.command.capitalize()}? [y/N] ")).lower() in {"y", "yes"}
     if not said_yes:
         raise CommandError("not confirmed: nothing was done", Exit.REFUSED)
+
+
+def _refuse_the_bad_one(plan: Plan) -> None:
+    """A rollback that is repeated without a look must not bring back what the first one left."""
+    for each in plan.objections:
+        if each.code == LEFT_BEFORE:
+            to = plan.to_version
+            raise CommandError(f"refused: {each.text}; --to {to} goes there all the same", Exit.REFUSED)
 
 
 # ------------------------------------------------------------------------------------------------- carrying out

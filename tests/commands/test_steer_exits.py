@@ -13,8 +13,9 @@ import pytest
 from openrtc_tui.commands import steer
 from openrtc_tui.commands.dashboard import plan_stands_still
 from openrtc_tui.commands.exits import CommandError, Exit
-from openrtc_tui.operations.plans.plan import Asked, PublishStep, Run
+from openrtc_tui.operations.plans.plan import Asked, Objection, PublishStep, Run
 from openrtc_tui.state.view import FleetView, Verdict, VerdictWord, WorkerRow, WorkerState
+from openrtc_tui.steering import LEFT_BEFORE
 from tests.screens import plans
 
 if TYPE_CHECKING:
@@ -171,11 +172,22 @@ async def test_a_blocked_plan_is_refused_whatever_is_given() -> None:
     assert refused.value.code is Exit.REFUSED
 
 
+async def test_a_repeated_rollback_does_not_go_to_what_the_first_one_left_unless_it_is_named() -> None:
+    warning = Objection(code=LEFT_BEFORE, text="v1.0.0 is what the last rollback left")
+    there = msgspec.structs.replace(plans.ROLLBACK, objections=(warning,))
+    with pytest.raises(
+        CommandError, match=r"what the last rollback left; --to v1\.0\.0 goes there all the same"
+    ) as told:
+        await steer._confirmed(args(version_asked=None), there)
+    assert told.value.code is Exit.REFUSED
+    await steer._confirmed(args(version_asked="v1.0.0"), there)
+
+
 async def test_yes_confirms_a_typed_version_and_an_override_needs_its_own_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(steer, "can_ask", lambda: False)
-    await steer._confirmed(args(), plans.COLD_ROLLBACK)
+    await steer._confirmed(args(version_asked=None), plans.COLD_ROLLBACK)
     with pytest.raises(CommandError, match="--override SWITCH does it all the same"):
         await steer._confirmed(args(command="promote"), plans.OVERRIDE)
     await steer._confirmed(args(command="promote", overrides=["SWITCH"]), plans.OVERRIDE)
