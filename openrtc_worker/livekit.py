@@ -107,9 +107,7 @@ class DeployServer(AgentServer):
         self.started = asyncio.Event()
         """Set once livekit's process pool is warm and it begins to connect."""
         self._is_running = False
-        self._is_full = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._livekit_drain: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self.boot = Boot(settings, self, audit_sink=audit_sink, session_observers=session_observers)
         self._offers = Offers(self.boot, router=router or (lambda _: Route()), lost=AssignmentTimeoutError)
@@ -246,9 +244,6 @@ class DeployServer(AgentServer):
 
     async def close_livekit(self) -> None:
         """Close livekit's side alone; it can take long, so whoever calls it bounds it."""
-        if self._livekit_drain is not None:
-            self._livekit_drain.cancel()
-            await asyncio.gather(self._livekit_drain, return_exceptions=True)
         if self._is_running:
             await super().aclose()
         self._offers.stop()
@@ -278,18 +273,21 @@ class DeployServer(AgentServer):
     # -- what the boot asks (LiveKitSide) -----------------------------------------------------------------------
 
     def tell_full(self) -> None:
-        """Tell LiveKit, now and for good, that this worker is full; before ``run`` it waits for it."""
-        self._is_full = True
-        if self._is_running and self._livekit_drain is None:
-            # it holds livekit's lock until the last job has ended; the deadline is the boot's
-            self._livekit_drain = asyncio.create_task(super().drain(timeout=0), name="livekit-drain")
+        """Tell LiveKit, now and for good, that this worker is full; before ``run`` it waits for it.
+
+        *Private*, and all of livekit's ``drain`` but its wait for the jobs: when the last two end in one turn of the
+        event loop, as they do at the deadline, it waits for them in a loop that never yields, and the worker hangs.
+        """
+        self._draining = True
+        if self._is_running:
+            self._spawn(self._tell_status())
 
     def tell_load(self) -> None:
         """Tell LiveKit the load now (*private*: its own report may come 2.5 s later)."""
         if self.link().connected:
-            self._spawn(self._push_load())
+            self._spawn(self._tell_status())
 
-    async def _push_load(self) -> None:
+    async def _tell_status(self) -> None:
         self._worker_load = self._load()  # its own refresh waits for a thread of the executor
         await self._update_worker_status()
 
@@ -323,7 +321,7 @@ class DeployServer(AgentServer):
 
     def _on_started(self) -> None:
         self.started.set()
-        if self._is_full:
+        if self._draining:
             self.tell_full()
 
     def _on_registered(self, _worker_id: str, _info: object) -> None:

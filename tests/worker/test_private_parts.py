@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import signal
+from types import SimpleNamespace
 
 import pytest
 from livekit.agents import AgentServer, JobExecutorType
@@ -86,6 +87,26 @@ async def test_the_load_can_be_told_at_once_with_a_private_field_and_a_private_c
     await until(lambda: switchboard.dispatcher.workers()[0].load == 1.0, within=2, what="the load")
     assert server._worker_load == 1.0
     assert asyncio.iscoroutinefunction(AgentServer._update_worker_status)
+
+
+async def test_telling_full_does_not_wait_for_the_jobs(server, switchboard):
+    """livekit's own ``drain`` does, in a loop that never yields while what is over is still listed.
+
+    Two calls that are cut at once come to that in about one drain of ten; here one is over and stays listed.
+    """
+
+    class Over:
+        running_job = SimpleNamespace(job=SimpleNamespace(id="AJ_over"))
+
+        async def join(self) -> None:
+            """It has ended."""
+
+    over = Over()
+    server._proc_pool.processes.append(over)
+    server.tell_full()
+    await until(lambda: not switchboard.dispatcher.workers()[0].available, within=2, what="told full")
+    assert server._draining  # so that livekit refuses by itself what is offered in spite of it
+    server._proc_pool.processes.remove(over)
 
 
 async def test_the_pool_says_when_processes_are_ready_and_closed(server):
