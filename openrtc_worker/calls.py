@@ -107,10 +107,8 @@ class Calls:
         self._early[call.job_id] = []
 
     def assigned(self, unassigned: Collection[str]) -> None:
-        """Of the pending offers all but *unassigned* have been given to us."""
-        for job_id in self.gate.waiting:
-            if job_id not in unassigned:
-                self.gate.assigned(job_id)
+        """Of the pending offers all but *unassigned* have been given to us; call it every beat."""
+        self.gate.all_assigned_but(unassigned)
 
     def started(self, call: Call) -> None:
         """The job is launched."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 BEAT = 0.1
 """Seconds between two beats of the worker's loop."""
@@ -21,6 +25,7 @@ kept, and may exceed the capacity by one.
 @dataclass(slots=True)
 class _Accepted:
     answered_at: float
+    seen: bool = False
     assigned: bool = False
 
 
@@ -59,10 +64,14 @@ class Gate:
         """We said yes; the offer is pending from here on."""
         self._accepted[job_id] = _Accepted(now)
 
-    def assigned(self, job_id: str) -> None:
-        """LiveKit gave us the job; it is being launched."""
-        if accepted := self._accepted.get(job_id):
-            accepted.assigned = True
+    def all_assigned_but(self, unassigned: Collection[str]) -> None:
+        """LiveKit gave us the pending offers except *unassigned*, which are being launched; call it every beat.
+
+        What was answered since the last beat is left for the next one: livekit may not have it in its books yet.
+        """
+        for job_id, accepted in self._accepted.items():
+            accepted.assigned = accepted.assigned or (accepted.seen and job_id not in unassigned)
+            accepted.seen = True
 
     def settled(self, job_id: str) -> None:
         """It is a call now, or it will never be one."""
@@ -74,11 +83,6 @@ class Gate:
     def pending(self) -> int:
         """Accepted offers that may still become a call."""
         return len(self._accepted)
-
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        """Pending offers that are not assigned yet."""
-        return tuple(job_id for job_id, accepted in self._accepted.items() if not accepted.assigned)
 
     def taken(self, now: float, *, live: int) -> int:
         """Places taken: live calls, and pending offers as far as they count."""

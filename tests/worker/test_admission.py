@@ -109,8 +109,8 @@ async def test_an_offer_that_livekit_gave_away_is_counted_and_frees_its_place_af
         await worker.shows(lambda s: s.livekit.reported_load > 0.6, what="a place taken by the pending offer")
         blocked = await board.call("booking-early")
         assert blocked.loss is not None
-        await worker.shows(lambda s: s.livekit.reported_load == 0, what="the place free again")
-        assert (await worker.ledger()).offers_lost == 0  # livekit still waits
+        freed = await worker.shows(lambda s: s.livekit.reported_load == 0, what="the place free again")
+        assert freed.ledger.offers_lost == 0  # livekit still waits
         kept = await board.call("booking-kept")
         assert kept.assigned
         shown = await worker.shows(lambda s: s.ledger.offers_lost == 1, what="a lost offer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -120,9 +121,9 @@ async def test_places_are_taken_from_the_answer_on(calls):
 async def test_an_assignment_ends_the_grace_of_an_offer(calls):
     calls.answered(CALL)
     calls.assigned(unassigned=("job-1",))
-    assert calls.gate.waiting == ("job-1",)
+    assert calls.gate.taken(math.inf, live=0) == 0
     calls.assigned(unassigned=())
-    assert calls.gate.waiting == ()
+    assert calls.gate.taken(math.inf, live=0) == 1
 
 
 @pytest.mark.parametrize("ending", [Ending.HANGUP, Ending.ERROR, Ending.REMOVED])

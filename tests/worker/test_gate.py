@@ -20,17 +20,29 @@ def test_an_accepted_offer_takes_a_place_for_three_seconds_without_an_assignment
 def test_an_assigned_offer_takes_its_place_until_it_launched_or_failed():
     gate = Gate(capacity=1)
     gate.answered("a", 10.0)
-    gate.assigned("a")
-    assert gate.waiting == ()
+    gate.all_assigned_but(("a",))
+    gate.all_assigned_but(())
     assert gate.refusal(1_000.0, live=0) == "capacity"
     gate.settled("a")
     assert gate.refusal(1_000.0, live=0) is None
     assert gate.refusal(1_000.0, live=1) == "capacity"
 
 
-def test_what_was_never_accepted_can_be_settled_and_assigned_without_harm():
+def test_an_offer_that_livekit_has_not_in_its_books_yet_is_not_taken_for_an_assigned_one():
+    """A beat may come between our yes and livekit's note of it."""
     gate = Gate(capacity=1)
-    gate.assigned("nobody")
+    gate.answered("a", 10.0)
+    gate.all_assigned_but(())
+    gate.all_assigned_but(("a",))
+    assert gate.refusal(10.0 + ASSIGNMENT_GRACE, live=0) is None
+    gate.answered("b", 20.0)  # assigned before any beat
+    gate.all_assigned_but(("a",))
+    gate.all_assigned_but(("a",))
+    assert gate.refusal(20.0 + ASSIGNMENT_GRACE, live=0) == "capacity"
+
+
+def test_what_was_never_accepted_can_be_settled_without_harm():
+    gate = Gate(capacity=1)
     gate.settled("nobody")
     assert gate.pending == 0
 
@@ -70,7 +82,7 @@ def test_a_burst_never_takes_more_than_the_capacity(capacity, offers):
             waiting.append(f"job-{number}")
         if launch and waiting:
             job = waiting.pop(0)
-            gate.assigned(job)
+            gate.all_assigned_but(waiting)
             live += succeed
             gate.settled(job)
         highest = max(highest, live + gate.pending)
