@@ -457,7 +457,8 @@ class DeployApp(App[int]):
         """Every action that works right now, and the themes; nothing of Textual's own."""
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.description and binding.tooltip and active.enabled:
+            opens_itself = binding.action.endswith("command_palette")
+            if binding.description and binding.tooltip and active.enabled and not opens_itself:
                 run = partial(self.run_action, binding.action, default_namespace=active.node)
                 yield SystemCommand(binding.description, self._about(binding), run)
         if not self._look.palette.plain:

@@ -36,11 +36,19 @@ class Slot(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Verb:
+    """Words that differ where a line names one worker or ``many``."""
+
+    one: str
+    many: str
+
+
+@dataclass(frozen=True, slots=True)
 class Phrase:
     """What a line says. Equal phrases merge. ``kind`` is the thing that happened, whoever did it."""
 
     kind: str
-    parts: tuple[str | Slot, ...]
+    parts: tuple[str | Slot | Verb, ...]
     severity: Severity = "info"
     detail: str = ""
     counts_calls: bool = True
@@ -137,8 +145,7 @@ def _write(line: _Line) -> EventLine:
     phrase = line.phrase
     keys = list(line.calls)
     calls = sum(line.calls.values())
-    fill = {Slot.NAMES: names_text(keys), Slot.CALLS: calls_text(calls)}
-    text = "".join(fill[part] if isinstance(part, Slot) else part for part in phrase.parts)
+    text = "".join(_words(part, keys, calls) for part in phrase.parts)
     details = [f"{len(keys)} workers"] if len(keys) > 2 else []
     if phrase.counts_calls and calls:
         details.append(calls_text(calls))
@@ -152,3 +159,15 @@ def _write(line: _Line) -> EventLine:
         key=keys[0] if len(keys) == 1 else None,
     )
     return line.written
+
+
+def _words(part: str | Slot | Verb, keys: list[str], calls: int) -> str:
+    match part:
+        case Slot.NAMES:
+            return names_text(keys)
+        case Slot.CALLS:
+            return calls_text(calls)
+        case Verb():
+            return part.many if len(keys) > 1 else part.one
+        case _:
+            return part

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from openrtc_tui.state.events import EventLog, Phrase, Slot
+from openrtc_tui.state.events import EventLog, Phrase, Slot, Verb
 from openrtc_tui.state.membership import FOREIGN
 from openrtc_tui.state.verdict import range_text
 from openrtc_tui.state.view import EventLine, Severity, Verdict, VerdictWord, WorkerState
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from openrtc_tui.state.worker import Worker
 
 NAMES, CALLS = Slot.NAMES, Slot.CALLS
+
+_ANSWER: Final = Verb(" answers now", " answer now")
+_DO_NOT_ANSWER: Final = Verb(" does not answer", " do not answer")
+_LOSE_OFFERS: Final = Verb(" loses offers", " lose offers")
+_TAKE_CALLS: Final = Verb(" takes calls", " take calls")
+_STILL_TAKE_CALLS: Final = Verb(" still takes calls", " still take calls")
+_REFUSE_CALLS: Final = Verb(" refuses calls", " refuse calls")
+_PASS_CALLS_ON: Final = Verb(" passes calls on: gated by its manifest", " pass calls on: gated by their manifest")
+_ARE_GATED: Final = Verb(" is up, gated by its manifest", " are up, gated by their manifest")
 
 _NOBODY: Final = ("", "system")
 """Actors that are no operator."""
@@ -40,18 +49,18 @@ _COUNTED: Final = (
     Phrase("cut", (CALLS, " cut on ", NAMES), "bad", counts_calls=False),
     Phrase("crashed", (CALLS, " crashed on ", NAMES), "bad", counts_calls=False),
     Phrase("lost", (CALLS, " lost by LiveKit on ", NAMES), "bad", counts_calls=False),
-    Phrase("offers_lost", (NAMES, " loses offers"), "warning", "most likely unanswered"),
+    Phrase("offers_lost", (NAMES, _LOSE_OFFERS), "warning", "most likely unanswered"),
     Phrase("launch_failed", (CALLS, " failed to start on ", NAMES), "warning", counts_calls=False),
 )
 """What is said when a counter of the ledger rises; the kind is the counter's name."""
 
-_LATE: Final = Phrase("still_taking_calls", (NAMES, " still takes calls"), "bad", "though it drains")
+_LATE: Final = Phrase("still_taking_calls", (NAMES, _STILL_TAKE_CALLS), "bad", "while draining")
 _UNREACHABLE: Final = {
     True: Phrase("unreachable", (NAMES, " unreachable"), "bad"),
     False: Phrase("unreachable", (NAMES, " unreachable"), "warning"),
 }
 _CAME_BACK: Final = Phrase("came_back", (NAMES, " came back"), "good")
-_REACHABLE: Final = Phrase("came_back", (NAMES, " answers now"), counts_calls=False)
+_REACHABLE: Final = Phrase("came_back", (NAMES, _ANSWER), counts_calls=False)
 _CORDONED: Final = Phrase("cordoned", (NAMES, " cordoned"))
 _UNCORDONED: Final = Phrase("uncordoned", (NAMES, " uncordoned"))
 _ORPHANED: Final = Phrase("orphaned", (NAMES, " left the fleet file"), "warning")
@@ -140,7 +149,7 @@ def changed(log: EventLog, worker: Worker, before: WorkerState, now: float) -> N
     if boot is None:
         if after is WorkerState.LOST:
             detail = worker.contact.failure or "nothing heard"
-            log.say(Phrase("unreachable", (NAMES, " does not answer"), "warning", detail), key, now)
+            log.say(Phrase("unreachable", (NAMES, _DO_NOT_ANSWER), "warning", detail), key, now)
         return
     told = worker.told
     if after is WorkerState.LOST:
@@ -155,9 +164,9 @@ def changed(log: EventLog, worker: Worker, before: WorkerState, now: float) -> N
     elif before in (WorkerState.LOST, WorkerState.EXITED):
         log.say(_CAME_BACK, key, now, worker.calls)
     elif before is WorkerState.STARTING and after is WorkerState.SERVING:
-        log.say(Phrase("serving", (NAMES, " takes calls"), detail=boot.version or ""), key, now)
+        log.say(Phrase("serving", (NAMES, _TAKE_CALLS), detail=boot.version or ""), key, now)
     elif before is WorkerState.STARTING and after is WorkerState.GATED:
-        log.say(Phrase("gated", (NAMES, " is up, gated by its manifest"), detail=boot.version or ""), key, now)
+        log.say(Phrase("gated", (NAMES, _ARE_GATED), detail=boot.version or ""), key, now)
 
 
 def _exit_phrase(boot: Boot) -> Phrase:
@@ -271,11 +280,11 @@ def audited(log: EventLog, key: str, event: dict[str, Any], now: float) -> None:
             reason = _word(event, "reason").replace("_", " ")
             log.say(Phrase("manifest_refused", (NAMES, f" refused a manifest{by}"), "warning", reason), key, now)
         case audit.WORKER_REJECTED if _word(event, "reason") == "manifest":
-            log.say(Phrase("rejected", (NAMES, " passes calls on: gated by its manifest")), key, now)
+            log.say(Phrase("rejected", (NAMES, _PASS_CALLS_ON)), key, now)
         case audit.WORKER_REJECTED:
             reason = _word(event, "reason").replace("_", " ")
-            text = f" refuses calls: {reason}" if reason else " refuses calls"
-            log.say(Phrase("rejected", (NAMES, text), "warning"), key, now)
+            words = (NAMES, _REFUSE_CALLS, f": {reason}" if reason else "")
+            log.say(Phrase("rejected", words, "warning"), key, now)
 
 
 def _refusal(event: dict[str, Any], actor: str) -> Phrase:

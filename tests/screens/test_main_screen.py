@@ -203,6 +203,7 @@ async def test_the_command_palette_has_every_action_and_nothing_of_textuals_own(
     app, _ = make()
     async with app.run_test(size=WIDE) as pilot:
         commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
+        assert "palette" not in commands, "it is open"
         for title in ("Drain", "Cordon", "Drain version", "Details", "Filter", "Sort", "Findings", "Help", "Quit"):
             assert title in commands
         assert {"Theme: dark", "Theme: light", "Theme: contrast"} <= commands.keys()

@@ -141,10 +141,12 @@ COLOUR = re.compile(rb"\x1b\[[0-9;:]*?(?<![0-9])(3[0-9]|4[0-9]|9[0-7]|10[0-7])(?
 def test_no_color_means_no_colour_codes_at_all(tmp_path: Path) -> None:
     with dashboard(tmp_path, NO_COLOR="1") as program:
         program.wait_for(b"nobody-2")
-        program.type("?")
-        program.wait_for(b"THE FLEET")
-        program.type("?/x\r\x10")
-        program.wait_for(b"for commands")
+        program.press("?", b"THE FLEET")
+        program.press("?", b"WORKER")
+        program.press("/", b"inverts")
+        program.press("x", b"No worker is like that")
+        program.press("\r", b"Details")
+        program.press("\x10", b"for commands")
         program.signal(signal.SIGTERM)
         program.wait()
         assert COLOUR.findall(program.output) == []

@@ -170,6 +170,14 @@ def test_a_worker_that_starts_taking_calls():
     assert scene.lines() == ["a takes calls | v2.0.0"]
 
 
+def test_many_workers_are_many_in_the_words_too():
+    scene = Scene("a", "b")
+    for state in ("starting", "serving"):
+        for key in "ab":
+            scene.hear(key, report(key, state=state))
+    assert scene.lines() == ["a, b take calls | v1"]
+
+
 @pytest.mark.parametrize(
     ("counter", "line"),
     [
@@ -203,7 +211,7 @@ def test_a_draining_worker_that_still_takes_calls_is_told_once():
     for live in (2, 3, 4):
         scene.hear("a", report(state="draining", live=live, drain=drain()))
         scene.wait(5, hearing="a")
-    assert scene.lines() == ["a still takes calls | though it drains"]
+    assert scene.lines() == ["a still takes calls | while draining"]
 
 
 def test_what_a_boot_left_open_is_told_when_its_successor_says_so():

@@ -65,6 +65,12 @@ class PtyProgram:
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
 
+    def press(self, keys: str, sought: bytes) -> None:
+        """Type *keys* and wait until *sought* is written from then on: keys typed ahead may reach another screen."""
+        before = len(self.output)
+        self.type(keys)
+        self.wait_for(sought, since=before)
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
@@ -84,12 +90,12 @@ class PtyProgram:
             time.sleep(within)
         return self.output
 
-    def wait_for(self, sought: bytes | re.Pattern[bytes], within: float = 30.0) -> float:
-        """Read until *sought* was written; the seconds since the start."""
+    def wait_for(self, sought: bytes | re.Pattern[bytes], within: float = 30.0, *, since: int = 0) -> float:
+        """Read until *sought* was written, after the first *since* bytes; the seconds since the start."""
         pattern = re.compile(re.escape(sought)) if isinstance(sought, bytes) else sought
         deadline = time.monotonic() + within
-        while not pattern.search(self.output):
-            if time.monotonic() > deadline or (self.poll() is not None and not pattern.search(self.read())):
+        while not pattern.search(self.output, since):
+            if time.monotonic() > deadline or (self.poll() is not None and not pattern.search(self.read(), since)):
                 raise AssertionError(f"{sought!r} was not written; the end of what was: {self.output[-2000:]!r}")
             self.read()
         return time.monotonic() - self.began
