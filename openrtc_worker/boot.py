@@ -449,7 +449,7 @@ class Boot:
     def _turn(self) -> None:
         now = self._monotonic()
         self._lag.seen(self.calls.gate.beat(now), now)
-        self.calls.assigned(self._livekit.unassigned_job_ids())
+        self.calls.gate.all_assigned_but(self._livekit.unassigned_job_ids())
         changed = self.calls.reap(self._livekit.active_job_ids())
         before, self._link = self._link, self._livekit.link()
         self._trail.due()

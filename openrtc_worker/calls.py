@@ -106,10 +106,6 @@ class Calls:
             self.gate.answered(call.job_id, self._monotonic())
         self._early[call.job_id] = []
 
-    def assigned(self, unassigned: Collection[str]) -> None:
-        """Of the pending offers all but *unassigned* have been given to us; call it every beat."""
-        self.gate.all_assigned_but(unassigned)
-
     def started(self, call: Call) -> None:
         """The job is launched."""
         with self._lock:

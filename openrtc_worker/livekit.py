@@ -279,7 +279,7 @@ class DeployServer(AgentServer):
         event loop, as they do at the deadline, it waits for them in a loop that never yields, and the worker hangs.
         """
         self._draining = True
-        if self._is_running:
+        if not self._closed:  # it is before ``run`` too
             self._spawn(self._tell_status())
 
     def tell_load(self) -> None:

@@ -120,9 +120,9 @@ async def test_places_are_taken_from_the_answer_on(calls):
 
 async def test_an_assignment_ends_the_grace_of_an_offer(calls):
     calls.answered(CALL)
-    calls.assigned(unassigned=("job-1",))
+    calls.gate.all_assigned_but(("job-1",))
     assert calls.gate.taken(math.inf, live=0) == 0
-    calls.assigned(unassigned=())
+    calls.gate.all_assigned_but(())
     assert calls.gate.taken(math.inf, live=0) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import signal
 from types import SimpleNamespace
@@ -107,6 +108,17 @@ async def test_telling_full_does_not_wait_for_the_jobs(server, switchboard):
     await until(lambda: not switchboard.dispatcher.workers()[0].available, within=2, what="told full")
     assert server._draining  # so that livekit refuses by itself what is offered in spite of it
     server._proc_pool.processes.remove(over)
+
+
+async def test_a_server_that_is_closed_already_has_nobody_to_be_told_full(server):
+    failed: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    await server.close_livekit()
+    server.tell_full()
+    await asyncio.sleep(0.05)
+    gc.collect()  # a task that failed unseen is told of when it goes
+    await asyncio.sleep(0)
+    assert failed == []
 
 
 async def test_the_pool_says_when_processes_are_ready_and_closed(server):
