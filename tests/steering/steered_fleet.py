@@ -15,13 +15,16 @@ from openrtc_worker.contract.keys import generate_operator_key
 from tests.support.worker_process import Switchboard, WorkerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from openrtc_tui.operations.plans.plan import PlanKind, Run
     from openrtc_tui.state.view import FleetView
+    from openrtc_tui.steering import Steering
     from openrtc_worker.local.dispatcher import Timing
 
 FLEET = "tests"
+PATIENCE = 60
 
 
 @asynccontextmanager
@@ -105,6 +108,17 @@ def _is_up(shown: Any) -> bool:
 
 async def heard(live: LiveFleet) -> FleetView:
     return await hear_all(live)
+
+
+async def until(live: LiveFleet, condition: Callable[[FleetView], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition(live.view()):
+            await live.changed(0.1)
+
+
+async def carried_out(steering: Steering, kind: PlanKind, **asked: Any) -> Run:
+    """What became of a plan of that *kind*, made and carried out."""
+    return await asyncio.wait_for(steering.carry_out(await steering.plan(kind, **asked)), PATIENCE)
 
 
 def journal(live: LiveFleet) -> list[dict[str, Any]]:

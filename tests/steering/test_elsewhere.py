@@ -6,19 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from openrtc_tui.steering import Steering
-from tests.steering.steered_fleet import as_json, heard
-
-PATIENCE = 60
-
-
-async def carried_out(steering, kind, **asked):
-    return await asyncio.wait_for(steering.carry_out(await steering.plan(kind, **asked)), PATIENCE)
-
-
-async def until(live, condition):
-    async with asyncio.timeout(PATIENCE):
-        while not condition(live.view()):
-            await live.changed(0.1)
+from tests.steering.steered_fleet import PATIENCE, as_json, carried_out, heard, until
 
 
 def way(live):

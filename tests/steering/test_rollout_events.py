@@ -9,9 +9,7 @@ import pytest
 
 from openrtc_tui.state.view import WorkerState
 from openrtc_tui.steering import Steering
-from tests.steering.steered_fleet import as_json, heard, journal, told
-
-PATIENCE = 60
+from tests.steering.steered_fleet import PATIENCE, as_json, carried_out, heard, journal, told, until
 
 
 def both(action, stage, *names, outcome="started"):
@@ -50,14 +48,8 @@ def pairs_up(records):
         assert events == ["op.intent", "op.outcome"], (op_id, events)
 
 
-async def until(live, condition):
-    async with asyncio.timeout(PATIENCE):
-        while not condition(live.view()):
-            await live.changed(0.1)
-
-
 async def done(steering, kind, **asked):
-    run = await asyncio.wait_for(steering.carry_out(await steering.plan(kind, **asked)), PATIENCE)
+    run = await carried_out(steering, kind, **asked)
     assert run.word == "done", as_json(run)
     return run
 

@@ -15,20 +15,9 @@ from openrtc_tui.operations.plans.progress import INTENT
 from openrtc_tui.steering import Steering
 from openrtc_tui.watched import CannotSteer
 from openrtc_worker.contract import chain
-from tests.steering.steered_fleet import FLEET, as_json, heard, journal, told
+from tests.steering.steered_fleet import FLEET, PATIENCE, as_json, carried_out, heard, journal, told, until
 
-PATIENCE = 60
 EVERYTHING = b""
-
-
-async def carried_out(steering, kind, **asked):
-    return await asyncio.wait_for(steering.carry_out(await steering.plan(kind, **asked)), PATIENCE)
-
-
-async def until(live, condition):
-    async with asyncio.timeout(PATIENCE):
-        while not condition(live.view()):
-            await live.changed(0.1)
 
 
 def seqs(view):
