@@ -5,23 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
-from textual import events, on
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input
 
-from openrtc_tui.operations.intent import MAX_REASON
 from openrtc_tui.operations.plans.interlocks import audited_reason
 from openrtc_tui.operations.plans.plan import Plan, PlanKind
-from openrtc_tui.screens.dialog import (
-    CancelButton,
-    ChallengeField,
-    ChallengePrompt,
-    ConfirmLabel,
-    Dialog,
-    PanelLines,
-    ReasonField,
-)
+from openrtc_tui.screens.confirmation import Confirmation
+from openrtc_tui.screens.dialog import PanelLines
 from openrtc_tui.screens.wanted import PlanWanted
 from openrtc_tui.widgets.paint import Line, Look, Span, spread, wrap
 from openrtc_tui.widgets.plan import DEEDS, plan_lines, question
@@ -38,11 +29,10 @@ AROUND: Final = (13, 10)
 """Lines of the dialog around the plan, on a high terminal and on a low one: title, what is typed, reason, buttons."""
 
 
-class PlanScreen(Dialog[Plan]):
+class PlanScreen(Confirmation[Plan]):
     """Shows one plan and asks once. Opened before the plan is there: what it needs may take a while to be asked for.
 
-    The arrows show the plan for another version. ``y`` confirms; where something has to be typed, enter in its field
-    and in the reason does while the text is exactly right. A plan that is blocked can only be left.
+    The arrows show the plan for another version. A plan that is blocked can only be left.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,26 +46,27 @@ class PlanScreen(Dialog[Plan]):
     ]
 
     def __init__(self, kind: PlanKind, versions: Sequence[str], look: Look) -> None:
-        super().__init__()
+        super().__init__(DEEDS[kind], look)
         self.kind: PlanKind = kind
         self._versions = tuple(versions)
         self._chosen = self._versions[0] if self._versions else None
-        self._look = look
         self._plan: Plan | None = None
-        self.title_line = PanelLines(look, id="title")
         self.page = Scroller(look, ground="panel", id="plan")
         self.page.can_focus = False  # tab goes to what is typed and to the buttons; the page scrolls from anywhere
         self.more = PanelLines(look, id="more")
-        self.challenge_prompt = ChallengePrompt(look, id="challenge-prompt")
-        self.challenge = ChallengeField(id="challenge", placeholder="", max_length=128)
-        self.reason = ReasonField(id="reason", placeholder="Reason (optional, Tab)", max_length=MAX_REASON)
-        self.cancel = CancelButton(look)
-        self.label = ConfirmLabel(look, id="confirm")
 
     @property
     def version(self) -> str | None:
         """The version that the plan is about; None while the fleet's own memory says which."""
         return self._chosen
+
+    @property
+    def confirmable(self) -> bool:
+        return self._plan is not None and not self._plan.blocked
+
+    @property
+    def asked(self) -> str:
+        return self._plan.challenge if self._plan is not None and not self._plan.blocked else ""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -101,15 +92,9 @@ class PlanScreen(Dialog[Plan]):
         self._chosen = plan.to_version if plan.to_version is not None else self._chosen
         self._say_title()
         self._say(plan_lines(plan, self._look, self.text_width, seq=seq))
-        typed = "" if plan.blocked else plan.challenge
-        self.set_class(bool(typed), "-typed")
+        self.set_class(bool(self.asked), "-typed")
         self.set_class(plan.blocked, "-blocked")
-        if typed:
-            self.challenge_prompt.ask(typed, DEEDS[self.kind])
-            self.challenge.focus()
-        else:
-            self.cancel.focus()
-        self._say_how()
+        self.ask()
 
     def show_problem(self, text: str) -> None:
         """Say why there is no plan."""
@@ -153,21 +138,6 @@ class PlanScreen(Dialog[Plan]):
         place = [Span("pgdn", "key"), Span(f" {self.page.place}", "muted")] if self.page.place else []
         self.more.show([spread([], place, self.text_width)])
 
-    def _say_how(self) -> None:
-        """Show what the keys do where the focus is. Nothing at all where there is nothing to confirm."""
-        if self._plan is None or self._plan.blocked:
-            self.label.show([])
-            return
-        self.label.show_keys(DEEDS[self.kind], self.focused, typed=self._typed() if self._plan.challenge else None)
-
-    def _typed(self) -> bool:
-        """Whether the plan stands there and the text that it asks for in its field, exactly."""
-        plan = self._plan
-        return plan is not None and not plan.blocked and self.challenge.value == plan.challenge
-
-    def on_descendant_focus(self, _: events.DescendantFocus) -> None:
-        self._say_how()
-
     @on(Scroller.Scrolled)
     def _scrolled(self) -> None:
         self._say_place()
@@ -180,14 +150,11 @@ class PlanScreen(Dialog[Plan]):
             return len(self._versions) > 1
         return True
 
-    def action_confirm(self) -> None:
-        self._confirm(self.reason.value)
-
-    def _confirm(self, said: str) -> None:
+    def confirm(self, reason: str) -> None:
         plan = self._plan
         if plan is not None and not plan.blocked:
-            reason = audited_reason(said, plan.objections) if said.strip() else plan.reason
-            self.answer(msgspec.structs.replace(plan, reason=reason))
+            said = audited_reason(reason, plan.objections) if reason.strip() else plan.reason
+            self.answer(msgspec.structs.replace(plan, reason=said))
 
     def action_other(self, by: int) -> None:
         at = self._versions.index(self._chosen) if self._chosen in self._versions else 0
@@ -196,38 +163,3 @@ class PlanScreen(Dialog[Plan]):
 
     def action_scroll(self, pages: int) -> None:
         self.page.action_pages(pages)
-
-    @on(ConfirmLabel.Clicked)
-    def _clicked(self) -> None:
-        if self._typed():
-            self.action_confirm()
-
-    @on(Input.Changed, "#challenge")
-    def _challenge_changed(self) -> None:
-        if self._plan is not None and self._plan.challenge:
-            self.challenge_prompt.ask(self._plan.challenge, DEEDS[self.kind])
-        self._say_how()
-
-    @on(Input.Submitted, "#challenge")
-    def _challenge_entered(self, message: Input.Submitted) -> None:
-        # the text that was submitted, not what has been typed since
-        if self._plan is not None and message.value == self._plan.challenge:
-            self.action_confirm()
-        else:
-            self._say_missing()
-
-    @on(Input.Submitted, "#reason")
-    def _reason_entered(self, message: Input.Submitted) -> None:
-        plan = self._plan
-        if plan is None or not plan.challenge:
-            self.cancel.focus()  # where nothing is typed it is ``y`` that confirms, and it is text in here
-        elif self._typed():
-            self._confirm(message.value)
-        else:
-            self.challenge.focus()
-            self._say_missing()
-
-    def _say_missing(self) -> None:
-        """Say that enter has confirmed nothing, and what has to be typed for it."""
-        if self._plan is not None and self._plan.challenge:
-            self.challenge_prompt.ask(self._plan.challenge, DEEDS[self.kind], typed=self.challenge.value)

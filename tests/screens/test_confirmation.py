@@ -12,7 +12,8 @@ from textual import events
 
 from openrtc_tui.app import DeployApp
 from openrtc_tui.operations.intent import intend
-from openrtc_tui.screens.confirm import CancelButton, ConfirmScreen
+from openrtc_tui.screens.confirm import ConfirmScreen
+from openrtc_tui.screens.dialog import CancelButton
 from openrtc_tui.screens.main import MainScreen
 from openrtc_tui.widgets.confirmation import fact_lines
 from openrtc_tui.widgets.paint import Look, width_of
