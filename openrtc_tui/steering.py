@@ -24,7 +24,7 @@ from openrtc_tui.operations.plans.build import (
     plan_rollback,
     rollback_versions,
 )
-from openrtc_tui.operations.plans.plan import Objection, PublishStep
+from openrtc_tui.operations.plans.plan import PublishStep
 from openrtc_tui.operations.plans.progress import ABORTED, ENDED
 from openrtc_tui.operations.plans.sight import newest_manifest
 from openrtc_tui.operations.plans.words import run_of, title
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from openrtc_tui.operations.plans.plan import Plan, PlanKind, Run
     from openrtc_tui.operations.platforms.platform import Platform
     from openrtc_tui.state.view import FleetView
-
-LEFT_BEFORE: Final = "left_before"
-"""``code`` of the warning that a rollback goes to what the last one left."""
 
 HEARING: Final = 6.0
 """Seconds in which every worker that can be reached is heard, before a plan goes on."""
@@ -273,6 +270,7 @@ class Steering:
                     publishes=publishes,
                     reread=reread,
                     history=history,
+                    left_before=self.left,
                     platform=await self._facts(good),
                     wait=wait,
                     within=within,
@@ -281,9 +279,6 @@ class Steering:
                     reason=reason,
                     operator=self._operator,
                 )
-                if good == self.left:
-                    warning = Objection(code=LEFT_BEFORE, text=f"{good} is what the last rollback left")
-                    made = msgspec.structs.replace(made, objections=(*made.objections, warning))
         except (PlanError, PlatformError) as error:
             raise CannotSteer(str(error)) from None
         self._expected[made.plan_id] = held.seq if held is not None else 0

@@ -10,11 +10,12 @@ from openrtc_tui.commands.exits import CommandError, Exit
 from openrtc_tui.commands.prompt import ask, can_ask
 from openrtc_tui.operations.intent import LAST
 from openrtc_tui.operations.plans import words
+from openrtc_tui.operations.plans.interlocks import LEFT_BEFORE
 from openrtc_tui.operations.plans.plan import PublishStep
 from openrtc_tui.operations.plans.sight import lost_meanwhile, names
 from openrtc_tui.state.verdict import combine
 from openrtc_tui.state.view import Verdict, VerdictWord
-from openrtc_tui.steering import LEFT_BEFORE, Steering
+from openrtc_tui.steering import Steering
 from openrtc_tui.watched import CannotSteer
 from openrtc_tui.widgets.words import clock_time, count, time_left
 

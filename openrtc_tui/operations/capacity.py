@@ -86,7 +86,7 @@ class Lack:
     def text(self) -> str:
         if self.need is None:
             return "no worker is ready"
-        who = agent_words((self.need.agent_name, self.need.deployment))
+        who = agent_words(self.need.agent)
         if self.nobody:
             return f"no worker {who} is ready"
         silent = f" ({self.silent} not telling theirs)" if self.silent else ""
@@ -106,7 +106,7 @@ def lacks(rows: Iterable[WorkerRow], needs: Sequence[Need]) -> tuple[Lack, ...]:
         return () if ready else (Lack(None, 0, 0),)
     short = []
     for need in needs:
-        workers = ready.get((need.agent_name, need.deployment), [])
+        workers = ready.get(need.agent, [])
         rooms = [places(row) for row in workers]
         room = sum(places for places in rooms if places is not None)
         if not workers or room < need.room:

@@ -104,16 +104,11 @@ def _ended(run: Run, width: int, room: int) -> list[Line]:
     told = wrap(why, "text" if run.word == "done" else _ROLES[run.word], width - LABEL - 4)[:MOST_WHY] if why else []
     lines = [_labelled("", line, width) for line in told]
     left = max(2, room - len(lines))
-    done, not_done = run.done, left_to_do(run)
+    done, not_done = run.done, run.not_done
     if len(done) > 1 and len(done) + len(not_done) > left:
         done = (f"{len(done)} steps, the last: {done[-1]}",)
     lines += _listed("done", done, "muted", width)
     return lines + _listed("not done", _few(not_done, left - len(done)), "text", width)
-
-
-def left_to_do(run: Run) -> tuple[str, ...]:
-    """What was not done, of a plan that stopped; one that was interrupted has it still before it."""
-    return run.not_done
 
 
 def _few(items: Sequence[str], most: int) -> Sequence[str]:
@@ -154,7 +149,7 @@ def abort_lines(run: Run, width: int) -> list[Line]:
 
 def give_up_lines(run: Run, width: int) -> list[Line]:
     """What giving an interrupted plan up means."""
-    left = [line for item in left_to_do(run) for line in wrap(item, "strong", width)]
+    left = [line for item in run.not_done for line in wrap(item, "strong", width)]
     text = "What was done stays done, and it is not shown any more. It will not be done by this plan:"
     return [*wrap(text, "text", width), [], *left]
 
@@ -162,7 +157,7 @@ def give_up_lines(run: Run, width: int) -> list[Line]:
 def resume_lines(run: Run, width: int) -> list[Line]:
     """What resuming means."""
     text = "It looks at every worker first and asks nothing a second time. Left to do:"
-    left = [line for item in left_to_do(run) for line in wrap(item, "strong", width)]
+    left = [line for item in run.not_done for line in wrap(item, "strong", width)]
     return [*wrap(text, "text", width), [], *left]
 
 

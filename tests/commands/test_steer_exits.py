@@ -13,9 +13,9 @@ import pytest
 from openrtc_tui.commands import steer
 from openrtc_tui.commands.dashboard import plan_stands_still
 from openrtc_tui.commands.exits import CommandError, Exit
+from openrtc_tui.operations.plans.interlocks import LEFT_BEFORE
 from openrtc_tui.operations.plans.plan import Asked, Objection, PublishStep, Run
 from openrtc_tui.state.view import FleetView, Verdict, VerdictWord, WorkerRow, WorkerState
-from openrtc_tui.steering import LEFT_BEFORE
 from tests.screens import plans
 
 if TYPE_CHECKING:

@@ -190,6 +190,7 @@ def plan_rollback(
     reread: bool = False,
     bad: str | None = None,
     history: Sequence[Sequence[str]] = (),
+    left_before: str | None = None,
     platform: PlatformFacts | None = None,
     wait: bool = True,
     within: float = READY_WITHIN,
@@ -208,6 +209,7 @@ def plan_rollback(
         reread: whether workers read manifests by themselves, each at its own moment (:func:`plan_promote`).
         bad: the version to leave; None: the one that takes calls now.
         history: ``active`` of the manifests that were published, the oldest first.
+        left_before: the version that the last rollback left.
         platform: what the fleet's platform said of starting the good version; None: the fleet file names none.
         wait: False: switch at once, ready or not, which needs a typed override where it is not.
         within: seconds in which the good version has to be ready once it was asked for.
@@ -251,6 +253,7 @@ def plan_rollback(
         *_untagged(left.values() if publishes else ()),
         *_not_asked(view, intent, bad),
         *interlocks.of_drains(rows, timeout),
+        *interlocks.left_before(good, left_before),
     )
     return Plan(
         plan_id=new_plan_id(),

@@ -24,6 +24,7 @@ LIVEKIT_OUTAGE: Final = "livekit_outage"
 NOBODY_TAKES_CALLS: Final = "nobody_takes_calls"
 NOBODY_COMES: Final = "nobody_comes"
 TARGET_DRAINS: Final = "target_drains"
+LEFT_BEFORE: Final = "left_before"
 
 SHORT: Final = "SHORT"
 """What an operator types to switch to workers without room for the live calls."""
@@ -41,7 +42,7 @@ def lacking(lacks: Iterable[Lack], version: str) -> tuple[Objection, ...]:
     nobody = [lack for lack in lacks if lack.nobody]
     if nobody:
         text = f"on {version} {'; '.join(lack.text for lack in nobody)}: every new caller would get nobody"
-        agents = tuple((lack.need.agent_name, lack.need.deployment) for lack in nobody if lack.need is not None)
+        agents = tuple(lack.need.agent for lack in nobody if lack.need is not None)
         found.append(Objection(code=LAST_WORKER, text=text, blocks=True, override=LAST, agents=agents))
     short = [lack.text for lack in lacks if not lack.nobody]
     if short:
@@ -80,6 +81,11 @@ def leaving(view: FleetView, version: str, *, short: bool) -> tuple[Objection, .
     )
     more = "; others have to be started" if short else ""
     return (Objection(code=TARGET_DRAINS, text=text + more),)
+
+
+def left_before(version: str, bad: str | None) -> tuple[Objection, ...]:
+    """*version* is *bad*, which the last rollback left."""
+    return (Objection(code=LEFT_BEFORE, text=f"{version} is what the last rollback left"),) if version == bad else ()
 
 
 def out_of_reach(view: FleetView, version: str, lacks: Iterable[Lack]) -> tuple[Objection, ...]:
@@ -168,7 +174,7 @@ def _can_be_ready(row: WorkerRow, version: str) -> bool:
 def _may_answer(row: WorkerRow, lack: Lack) -> bool:
     livekit = row.snapshot.livekit if row.snapshot is not None else None
     silent = livekit is None or livekit.agent_name is None
-    return lack.need is None or silent or agent_of(row) == (lack.need.agent_name, lack.need.deployment)
+    return lack.need is None or silent or agent_of(row) == lack.need.agent
 
 
 def _those(rows: Sequence[WorkerRow], test: Callable[[WorkerRow], bool]) -> list[WorkerRow]:

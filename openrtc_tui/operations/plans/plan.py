@@ -29,6 +29,11 @@ class Need(_Data, frozen=True, kw_only=True):
     deployment: str
     room: int = 0
 
+    @property
+    def agent(self) -> tuple[str, str]:
+        """Whose workers they are: the agent's name and deployment."""
+        return self.agent_name, self.deployment
+
 
 class Subject(_Data, frozen=True, kw_only=True):
     """One boot that a plan acts on, as it was when the plan was made."""

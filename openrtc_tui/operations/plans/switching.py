@@ -81,7 +81,7 @@ def unfit(plan: Plan, progress: Progress, view: FleetView) -> str:
 def _unfit(step: PublishStep, plan: Plan, view: FleetView) -> str:
     """Why the manifest must not be published now, whatever was so when the plan was made; empty when it may."""
     served = {agent_of(row) for row in view.rows if _loses(row, step)}
-    served -= {(need.agent_name, need.deployment) for need in step.needs}
+    served -= {need.agent for need in step.needs}
     needs = (*step.needs, *(Need(agent_name=name, deployment=at) for name, at in sorted(served)))
     if step.widens and not needs:
         return ""
@@ -102,7 +102,7 @@ def _is_typed_away(lack: Lack, plan: Plan) -> bool:
         return NOT_ENOUGH_ROOM in plan.overrides
     if lack.need is None:
         return LAST_WORKER in plan.overrides
-    return (lack.need.agent_name, lack.need.deployment) in plan.last_of
+    return lack.need.agent in plan.last_of
 
 
 def _loses(row: WorkerRow, step: PublishStep) -> bool:
